@@ -1,0 +1,1 @@
+"""The reference code behind *Build ChatGPT from Scratch*: one module per idea."""
