@@ -49,9 +49,10 @@ test: env-full ## everything CI runs: style, tests, notebooks, site (about 10 mi
 bench: env-full ## speed and quality beside other implementations
 	@"$(PY)" -m benchmarks
 
-format: env-full ## format the code and mend what ruff can mend
+format: env-full ## format the code and the chapters' cells, and mend what ruff can mend
 	@"$(PY)" -m ruff format .
 	@"$(PY)" -m ruff check --fix .
+	@"$(PY)" -m tools.format_chapters
 
 clean: ## remove what can be made again, except .venv
 	@rm -rf _build build .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -43,9 +43,7 @@ def book_pages(root: Path = ROOT) -> list[str]:
 
 def chinese_lines(texts: list[str]) -> list[str]:
     """The lines with at least eight Chinese characters."""
-    return [
-        line for text in texts for line in text.splitlines() if len(_HAN.findall(line)) >= 8
-    ]
+    return [line for text in texts for line in text.splitlines() if len(_HAN.findall(line)) >= 8]
 
 
 def code_samples(texts: list[str]) -> list[str]:

@@ -1,0 +1,48 @@
+"""Format the code cells of the chapters' text with ruff, as `ruff format` does for notebooks.
+
+    python -m tools.format_chapters            # book/chapters/*.md in place
+
+The notebooks are made from these texts, so formatting a notebook would be undone by the next
+`make notebooks`.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.notebooks import ROOT
+
+CELL = re.compile(
+    r"(?P<head>^```\{code-cell\}[^\n]*\n(?:---\n.*?\n---\n|(?::[^\n]*\n)*\n?))"
+    r"(?P<code>.*?)(?P<end>^```$)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def format_code(code: str) -> str:
+    """Format one cell; ruff's settings are those of notebooks/ruff.toml."""
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "notebooks/cell.py", "-"]
+    result = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
+    if result.returncode:
+        raise SystemExit(f"ruff cannot format this cell:\n{code}\n{result.stderr}")
+    return result.stdout
+
+
+def format_text(text: str) -> str:
+    """Return the text of a chapter with each code cell formatted."""
+    return CELL.sub(lambda cell: cell["head"] + format_code(cell["code"]) + cell["end"], text)
+
+
+def main() -> None:
+    """Format all chapters that need it."""
+    for path in sorted((Path(ROOT) / "book" / "chapters").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        formatted = format_text(text)
+        if formatted != text:
+            path.write_text(formatted, encoding="utf-8")
+            print(f"formatted {path.name}")
+
+
+if __name__ == "__main__":
+    main()
