@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from tools import notebooks
+from tools import dependencies, notebooks
 
 HEADER = """\
 ---
@@ -86,7 +86,7 @@ def code_hash(book: Path, *cells: str, more: str = "") -> str:
 
 
 def modules(book: Path, *cells: str) -> set[str]:
-    found = notebooks.modules_of(notebooks.from_text(chapter_text(*cells), book), book)
+    found = dependencies.modules_of(notebooks.from_text(chapter_text(*cells), book), book)
     return {path.relative_to(book / "aigc_lab").as_posix() for path in found}
 
 
@@ -271,20 +271,6 @@ def test_streams_that_the_kernel_cut_are_joined() -> None:
         ("stderr", "c"),
         ("stdout", "d"),
     ]
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "a.ipynb"
-    path.write_text("old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(notebooks.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        notebooks.write(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # ----------------------------------------------------------------------------------- really running

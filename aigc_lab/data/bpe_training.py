@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
-from aigc_lab.data.tokenizer import GPT2_PATTERN, Tokenizer, compile_pattern
+from aigc_lab.data.tokenizer import GPT2_PATTERN, Tokenizer, compile_pattern, cut
 
 Pair = tuple[int, int]
 
@@ -77,10 +77,10 @@ def train_bpe(
 
 def count_pieces(texts: Iterable[str], pattern: str) -> Counter[str]:
     """How often each piece occurs in the texts."""
-    find_pieces = compile_pattern(pattern).findall
+    compiled = compile_pattern(pattern)
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(find_pieces(text))
+        counts.update(cut(text, compiled))
     return counts
 
 

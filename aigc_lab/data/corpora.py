@@ -41,9 +41,10 @@ def book_pages(root: Path = ROOT) -> list[str]:
     return pages
 
 
-def chinese_lines(texts: list[str]) -> list[str]:
-    """The lines with at least eight Chinese characters."""
-    return [line for text in texts for line in text.splitlines() if len(_HAN.findall(line)) >= 8]
+def chinese_sentences(texts: list[str]) -> list[str]:
+    """The sentences with at least eight Chinese characters, and at least as many as others."""
+    sentences = re.findall(r"[^。！？\n]+[。！？]", "\n".join(texts))
+    return [s for s in sentences if len(_HAN.findall(s)) >= max(8, len(s) / 2)]
 
 
 def code_samples(texts: list[str]) -> list[str]:

@@ -75,6 +75,8 @@ class Tokenizer:
         self._add_merges()
 
         self.special_tokens: dict[str, int] = {}
+        if isinstance(special_tokens, str) or not all(isinstance(n, str) for n in special_tokens):
+            raise TypeError(f"special_tokens must be a list of names, not {special_tokens!r}")
         for name in special_tokens:
             if not name or name in self.special_tokens:
                 raise ValueError(f"special token {name!r} is empty or comes twice")
@@ -168,13 +170,7 @@ class Tokenizer:
         Raises:
             ValueError: the pattern leaves out a part of the text.
         """
-        pieces = self._pattern.findall(text)
-        if sum(map(len, pieces)) != len(text):
-            raise ValueError(
-                f"the pattern {self.pattern!r} skips some characters of {text[:40]!r}: it must "
-                r"match all of them; add an alternative such as |\s+|."
-            )
-        return pieces
+        return cut(text, self._pattern)
 
     def _encode_ordinary(self, text: str) -> list[int]:
         ids: list[int] = []
@@ -195,7 +191,7 @@ class Tokenizer:
 
         A heap holds every adjacent pair that has a merge; a linked list holds the neighbours.
         A merge changes only the pairs beside it, so a piece of n bytes costs O(n log n): a
-        megabyte without a space is no way to stall a server.
+        megabyte without a space takes seconds, not hours.
         """
         ids = [self._byte_to_id[byte] for byte in data]
         end = len(ids)
@@ -284,7 +280,7 @@ class Tokenizer:
         """
         try:
             content = json.loads(Path(path).read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TokenizerFileError(
                 f"{path} is not whole JSON ({error}): it was probably cut short; copy or train "
                 "the tokenizer again"
@@ -317,6 +313,21 @@ class Tokenizer:
                 f"{tokenizer.vocab_size}: some merges are missing; copy or train it again"
             )
         return tokenizer
+
+
+def cut(text: str, pattern: "regex.Pattern[str]") -> list[str]:
+    """Cut `text` into pieces.
+
+    Raises:
+        ValueError: the pattern leaves out a part of the text.
+    """
+    pieces = pattern.findall(text)
+    if sum(map(len, pieces)) != len(text):
+        raise ValueError(
+            f"the pattern {pattern.pattern!r} skips some characters of {text[:40]!r}: it must "
+            r"match all of them; add an alternative such as |\s+|."
+        )
+    return pieces
 
 
 def compile_pattern(pattern: str) -> "regex.Pattern[str]":

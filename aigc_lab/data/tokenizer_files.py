@@ -43,7 +43,7 @@ def from_gpt2_files(
     """
     try:
         id_of: dict[str, int] = json.loads(Path(encoder_json).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenizerFileError(
             f"{encoder_json} is not whole JSON ({error}); download it again"
         ) from None
@@ -91,7 +91,8 @@ def from_gpt2_files(
         expected = (
             token.encode("utf-8")
             if token in tokenizer.special_tokens
-            else bytes(byte_of[character] for character in token)
+            # 0 for a character that stands for no byte: then the comparison fails, as it should
+            else bytes(byte_of.get(character, 0) for character in token)
         )
         if not 0 <= index < tokenizer.vocab_size or tokenizer.vocabulary[index] != expected:
             raise TokenizerFileError(

@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito, which readers with colour blindness can tell
 
 import html
 import inspect
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -29,7 +30,7 @@ def use_book_style() -> None:
     set_matplotlib_formats("retina")  # sharp on dense screens
     plt.rcParams.update(
         {
-            "figure.figsize": (7.0, 3.2),
+            "figure.figsize": (6.2, 3.1),
             "figure.dpi": 100,
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
@@ -77,7 +78,7 @@ def heatmap(
         cmap=SIGNED if signed else POSITIVE,
         vmin=-limit if signed else 0,
         vmax=limit,
-        aspect="equal" if 1 / 3 < matrix.shape[0] / matrix.shape[1] < 3 else "auto",
+        aspect="equal" if 1 / 2 < matrix.shape[0] / matrix.shape[1] < 2 else "auto",
         interpolation="nearest",
     )
     for labels, axis in ((rows, axes.yaxis), (columns, axes.xaxis)):
@@ -152,7 +153,9 @@ class Source:
     """
 
     def __init__(self, *objects: object):
-        self.text = "\n\n".join(inspect.getsource(item).rstrip() for item in objects)
+        self.text = "\n\n\n".join(
+            textwrap.dedent(inspect.getsource(item)).rstrip() for item in objects
+        )
 
     def __repr__(self) -> str:
         return self.text

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import nn
 
-from aigc_lab.models.positional import apply_rope
+from aigc_lab.models.positional import HALF_SPLIT, apply_rope
 
 
 def attend(
@@ -33,7 +33,8 @@ def attend(
         k: keys `(B, H_kv, Tk, D)`, where H_kv divides H: each key head serves H/H_kv query heads.
         v: values `(B, H_kv, Tk, Dv)`.
         mask: boolean, broadcastable to `(B, H, Tq, Tk)`, True where a query may look.
-        bias: added to the scores before the softmax, broadcastable to `(B, H, Tq, Tk)`.
+        bias: added to the scores before the softmax, broadcastable to `(B, H, Tq, Tk)`; where it
+            is -inf it hides the key, like a mask.
         scale: factor of the scores; by default 1/√D.
 
     Returns:
@@ -46,20 +47,23 @@ def attend(
     _check_shapes(q, k, v)
     if k.shape[1] != q.shape[1]:  # grouped queries: repeat each key head for its group
         k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-    scores = q @ k.transpose(-2, -1)  # (B, H, Tq, Tk)
-    scores = scores * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
-    if bias is not None:
-        _check_broadcast("bias", bias, scores)
-        scores = scores + bias
-    if mask is None:
-        weights = scores.softmax(dim=-1)
-    else:
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = (q * scale) @ k.transpose(-2, -1)  # (B, H, Tq, Tk); scaled first: no overflow in fp16
+    if mask is not None:
         if mask.dtype != torch.bool:
             raise ValueError(
                 f"mask must be boolean, True where a query may look, not {mask.dtype}; an additive "
                 "mask of 0 and -inf goes into `bias`"
             )
         _check_broadcast("mask", mask, scores)
+    if bias is not None:
+        _check_broadcast("bias", bias, scores)
+        shown = bias != -torch.inf  # a bias of -inf hides, like a mask
+        mask = shown if mask is None else mask & shown
+        scores = scores + bias.masked_fill(~shown, 0).to(scores.dtype)
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
         # In a row without any True, softmax would be 0/0 = NaN. Such a row keeps its scores for
         # the softmax, and its weights are set to 0 afterwards.
         may_look_somewhere = mask.any(dim=-1, keepdim=True)
@@ -93,8 +97,13 @@ def padding_mask(lengths: torch.Tensor, n_keys: int) -> torch.Tensor:
         n_keys: Tk, the padded length.
 
     Raises:
-        ValueError: a length below 0 or above `n_keys`.
+        ValueError: `lengths` is not a row of integers, or one is below 0 or above `n_keys`.
     """
+    if lengths.dim() != 1 or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths must be one integer per sequence, (B,), not {lengths.dtype} of shape "
+            f"{tuple(lengths.shape)}"
+        )
     if lengths.numel() and (lengths.min() < 0 or lengths.max() > n_keys):
         raise ValueError(f"lengths {lengths.tolist()} must lie between 0 and n_keys={n_keys}")
     positions = torch.arange(n_keys, device=lengths.device)
@@ -145,8 +154,8 @@ class MultiHeadAttention(nn.Module):
             x: `(B, Tq, C)`, where the queries come from.
             context: `(B, Tk, C)`, where the keys and values come from.
             mask, bias: as in `attend`.
-            rope: `cos, sin` from `positional.rope_angles`; turns queries and keys. Only without
-                `context`: rotary positions compare places in one sequence.
+            rope: `cos, sin` from `positional.rope_angles`; turns queries and keys, in half-split
+                pairs. Only without `context`: rotary positions compare places in one sequence.
 
         Returns:
             The output `(B, Tq, C)` and the weights `(B, H, Tq, Tk)`.
@@ -166,7 +175,7 @@ class MultiHeadAttention(nn.Module):
         k = self._split(self.k_proj(source), self.n_kv_heads)  # (B, H_kv, Tk, D)
         v = self._split(self.v_proj(source), self.n_kv_heads)
         if rope is not None:
-            q, k = apply_rope(q, *rope), apply_rope(k, *rope)
+            q, k = (apply_rope(x, *rope, HALF_SPLIT) for x in (q, k))
         out, weights = attend(q, k, v, mask=mask, bias=bias)
         return self.o_proj(out.transpose(1, 2).flatten(2)), weights  # heads side by side again
 
@@ -185,6 +194,8 @@ def _check_shapes(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
         raise ValueError(f"k and v must agree in B, H and T: {shapes}")
     if q.shape[0] != k.shape[0]:
         raise ValueError(f"q and k must have the same batch size: {shapes}")
+    if 0 in (q.shape[-1], k.shape[1]):
+        raise ValueError(f"there must be at least one head and head_dim at least 1: {shapes}")
     if q.shape[1] % k.shape[1]:
         raise ValueError(f"the number of query heads must be a multiple of the key heads: {shapes}")
 

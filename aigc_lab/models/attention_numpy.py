@@ -4,18 +4,22 @@ Made to be read next to the derivation in the chapter on attention; `aigc_lab.mo
 is the version for training. Shapes: Tq queries, Tk keys, D = head_dim, Dv the width of a value.
 """
 
+import math
+
 import numpy as np
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis; subtracting the maximum avoids overflow and changes nothing."""
+    """Softmax over the last axis; subtracting the maximum only avoids overflow."""
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def attend_forward(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def attend_forward(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Output `(Tq, Dv)` and weights `(Tq, Tk)` of q `(Tq, D)`, k `(Tk, D)`, v `(Tk, Dv)`."""
-    weights = softmax(q @ k.T / np.sqrt(q.shape[-1]))
+    weights = softmax(q @ k.T / math.sqrt(q.shape[-1]))
     return weights @ v, weights
 
 
@@ -33,7 +37,7 @@ def attend_backward(
     # Softmax, row by row: each score's gradient is its weight times how far the gradient of its
     # weight lies above the row's weighted average.
     average = (weights * d_weights).sum(axis=-1, keepdims=True)
-    d_scores = weights * (d_weights - average) / np.sqrt(q.shape[-1])
+    d_scores = weights * (d_weights - average) / math.sqrt(q.shape[-1])
     return d_scores @ k, d_scores.T @ q, d_v
 
 
@@ -55,11 +59,16 @@ def attend_blockwise(
         `(Tq, Dv)`.
 
     Raises:
-        ValueError: `block` below 1, or causal with more queries than keys.
+        ValueError: `block` below 1, no keys, another number of values than of keys, or causal with
+            more queries than keys.
 
     Source: Milakov and Gimelshein 2018 (online softmax), Dao et al. 2022 (FlashAttention).
     """
     n_queries, n_keys = len(q), len(k)
+    if n_keys == 0 or len(v) != n_keys:
+        raise ValueError(
+            f"there must be one value per key, at least one: {n_keys} keys, {len(v)} values"
+        )
     if block < 1:
         raise ValueError(f"block={block} must be at least 1")
     if causal and n_queries > n_keys:
@@ -75,7 +84,7 @@ def attend_blockwise(
             if causal and left > last_visible[-1]:
                 break  # the rest lies in the future of every query in this block
             columns = np.arange(left, min(left + block, n_keys))
-            scores = q[rows] @ k[columns].T / np.sqrt(q.shape[-1])  # (block, block)
+            scores = q[rows] @ k[columns].T / math.sqrt(q.shape[-1])  # (block, block)
             if causal:
                 scores = np.where(columns <= last_visible[:, None], scores, -np.inf)
             new_largest = np.maximum(largest, scores.max(axis=-1, keepdims=True))

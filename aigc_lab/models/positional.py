@@ -22,7 +22,7 @@ def frequencies(n_dims: int, base: float = 10_000.0) -> torch.Tensor:
 
     Args:
         n_dims: number of dimensions D; two make a pair.
-        base: the slowest pair turns by about 1/base.
+        base: the wider the model, the nearer the slowest pair's angle comes to 1/base.
 
     Returns:
         `(D/2,)`, float64: base^(-2i/D) for i = 0 .. D/2 - 1.
@@ -97,9 +97,7 @@ def rope_angles(
     return angles.cos().float(), angles.sin().float()
 
 
-def apply_rope(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, pairing: str = HALF_SPLIT
-) -> torch.Tensor:
+def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, pairing: str) -> torch.Tensor:
     """Turn each pair of dimensions of `x` by its angle.
 
     Args:

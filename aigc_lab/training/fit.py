@@ -26,7 +26,7 @@ def fit(
     Raises:
         FloatingPointError: the loss is NaN or infinite; says at which step.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
     losses = []
     for step in range(n_steps):
         for group in optimizer.param_groups:

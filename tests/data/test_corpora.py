@@ -17,7 +17,7 @@ def test_python_docs_are_text_and_sorted():
 def test_book_pages_hold_english_and_chinese():
     pages = corpora.book_pages()
     assert any("From text to tokens" in page for page in pages)
-    assert len(corpora.chinese_lines(pages)) >= 40
+    assert len(corpora.chinese_sentences(pages)) >= 40
 
 
 def test_book_pages_without_a_checkout(tmp_path):
@@ -25,9 +25,12 @@ def test_book_pages_without_a_checkout(tmp_path):
         corpora.book_pages(tmp_path)
 
 
-def test_chinese_lines_need_eight_characters():
-    texts = ["一二三四五六七\n一二三四五六七八 abc", "no Chinese\n"]
-    assert corpora.chinese_lines(texts) == ["一二三四五六七八 abc"]
+def test_chinese_sentences():
+    texts = [
+        "一二三四五六七。一二三四五六七八。一二三四五六七八！没有句号的一行文字不算",
+        "no Chinese. 一二三四五六七八 with more English than Chinese around it。\n",
+    ]
+    assert corpora.chinese_sentences(texts) == ["一二三四五六七八。", "一二三四五六七八！"]
 
 
 def test_code_samples_are_dedented_python_of_two_lines():

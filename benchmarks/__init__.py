@@ -1,0 +1,1 @@
+"""Speed beside other implementations, measured in the same run: `python -m benchmarks`."""
