@@ -8,24 +8,24 @@ import math
 
 import numpy as np
 
+Array = np.ndarray
 
-def softmax(scores: np.ndarray) -> np.ndarray:
+
+def softmax(scores: Array) -> Array:
     """Softmax over the last axis; subtracting the maximum only avoids overflow."""
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def attend_forward(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def attend_forward(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     """Output `(Tq, Dv)` and weights `(Tq, Tk)` of q `(Tq, D)`, k `(Tk, D)`, v `(Tk, Dv)`."""
     weights = softmax(q @ k.T / math.sqrt(q.shape[-1]))
     return weights @ v, weights
 
 
 def attend_backward(
-    d_out: np.ndarray, q: np.ndarray, k: np.ndarray, v: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    d_out: Array, q: Array, k: Array, v: Array, weights: Array
+) -> tuple[Array, Array, Array]:
     """Gradients of a scalar loss with respect to q, k and v.
 
     Args:
@@ -41,9 +41,7 @@ def attend_backward(
     return d_scores @ k, d_scores.T @ q, d_v
 
 
-def attend_blockwise(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, block: int = 64, causal: bool = False
-) -> np.ndarray:
+def attend_blockwise(q: Array, k: Array, v: Array, block: int = 64, causal: bool = False) -> Array:
     """The output of attention without ever holding the `(Tq, Tk)` matrix of weights.
 
     Goes through the keys `block` at a time and keeps, for each query, three things: the largest
