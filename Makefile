@@ -20,7 +20,7 @@ help: ## this list
 	@echo "Targets (times on two cores):"
 	@awk -F ' *## *' '/^[a-z]+:.*## /{sub(/:.*/, "", $$1); printf "  make %-11s%s\n", $$1, $$2}' Makefile
 
-book: env-site ## the site, in _build/html (first time about 2 minutes, then seconds)
+book: env-site ## the site, in _build/html (first time about a minute, then seconds)
 	@"$(PY)" -m tools.book
 
 notebooks: env-full ## run changed chapters (1-2 min each); NB=04 only that one; FORCE=1 all anew
@@ -30,7 +30,7 @@ lab: env-full ## Jupyter Lab in notebooks/ (first time about 5 minutes to instal
 # The root of the server holds book/chapters too, so that saving a notebook updates the chapter's text.
 	@"$(PY)" -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
-test: env-full ## everything CI runs: style, tests, notebooks, site (about 10 minutes)
+test: env-full ## everything CI runs: style, tests, notebooks, site (about 4 minutes, more while installing)
 	@echo "== style"
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m ruff check .
