@@ -9,9 +9,9 @@ The notebooks are made from these texts, so formatting a notebook would be undon
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-from tools.notebooks import ROOT
+from aigc_lab.files import write_atomically
+from tools.notebooks import ROOT, chapters
 
 CELL = re.compile(
     r"(?P<head>^```\{code-cell\}[^\n]*\n(?:---\n.*?\n---\n|(?::[^\n]*\n)*\n?))"
@@ -36,12 +36,12 @@ def format_text(text: str) -> str:
 
 def main() -> None:
     """Format all chapters that need it."""
-    for path in sorted((Path(ROOT) / "book" / "chapters").glob("*.md")):
-        text = path.read_text(encoding="utf-8")
+    for chapter in chapters():
+        text = chapter.text_path.read_text(encoding="utf-8")
         formatted = format_text(text)
         if formatted != text:
-            path.write_text(formatted, encoding="utf-8")
-            print(f"formatted {path.name}")
+            write_atomically(chapter.text_path, formatted.encode("utf-8"))
+            print(f"formatted {chapter.text_path.name}")
 
 
 if __name__ == "__main__":
