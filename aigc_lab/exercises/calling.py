@@ -1,0 +1,255 @@
+"""Running a reader's function so that nothing it does can hurt the notebook or the inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import inspect
+import io
+import linecache
+import signal
+import sys
+import sysconfig
+import threading
+import traceback
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Where code lies that is not the reader's: Python, installed packages, aigc_lab itself.
+LIBRARIES: tuple[str, ...] = (
+    *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
+    str(Path(__file__).resolve().parent.parent),
+)
+MOST_PRINTED = 2_000  # characters kept of what a function prints
+
+
+class TimeIsUp(BaseException):
+    """The limit has passed. No Exception, so that `except Exception` does not swallow it."""
+
+
+@dataclass
+class Outcome:
+    """What came of one call.
+
+    Either `value` holds the answer, or `problem` says in one word why there is none and
+    `message` in a sentence. `printed` is what the function printed; `changed` names the
+    arguments that it changed.
+    """
+
+    value: Any = None
+    problem: str = ""
+    message: str = ""
+    error: BaseException | None = None
+    printed: str = ""
+    changed: list[str] = field(default_factory=list)
+
+
+def call(
+    run: Callable, function: Any, args: tuple, kwargs: dict, names: list[str], seconds: float
+) -> Outcome:
+    """Run `run(function, *args, **kwargs)` on copies of the arguments, for `seconds` at most."""
+    given = (*args, *kwargs.values())
+    copied_args, copied_kwargs = copy.deepcopy((args, kwargs))
+    printed = _Bounded()
+    outcome = Outcome()
+    try:
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            warnings.catch_warnings(action="ignore"),
+            no_exit(function),
+            time_limit(seconds),
+        ):
+            outcome.value = _readers_turn(run, function, copied_args, copied_kwargs)
+    except TimeIsUp:
+        outcome.problem = "time"
+        outcome.message = (
+            "It did not come to an end and was stopped. Is there a loop that never ends? (If it is "
+            "only slow, give it more time: `check(..., seconds=60)`.)"
+        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        outcome.error = error
+        outcome.problem, outcome.message = _explain(error)
+    outcome.printed = printed.getvalue()
+    copies = (*copied_args, *copied_kwargs.values())
+    outcome.changed = [n for n, a, b in zip(names, given, copies, strict=False) if not same(a, b)]
+    return outcome
+
+
+class _Bounded(io.StringIO):
+    """Keeps the first characters only: an endless loop may print a lot."""
+
+    def write(self, text: str) -> int:
+        room = MOST_PRINTED - self.tell()
+        if room > 0:
+            super().write(text[:room])
+        return len(text)
+
+
+# ------------------------------------------------------------------------------------- time limit
+
+
+def _readers_turn(run: Callable, function: Any, args: tuple, kwargs: dict) -> Any:
+    """Run the reader's code. `TimeIsUp` is raised only while this frame is on the stack."""
+    return run(function, *args, **kwargs)
+
+
+def _is_readers_turn(frame: types.FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is _readers_turn.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeIsUp` in the reader's code when the time has passed, again if it is swallowed."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    limit = _by_signal if in_main_thread and hasattr(signal, "setitimer") else _by_thread
+    with limit(seconds):
+        yield
+
+
+@contextlib.contextmanager
+def _by_signal(seconds: float) -> Iterator[None]:
+    """Use the process's alarm clock, which also wakes a function that sleeps."""
+    rings = 0
+
+    def ring(number: int, frame: types.FrameType | None) -> None:
+        nonlocal rings
+        if not _is_readers_turn(frame):
+            return
+        rings += 1
+        if rings == 3:
+            # Somebody's bare `except:` swallows it, inside a loop. Ring so often that one ring
+            # falls into the handler itself, from where it gets out.
+            signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _by_thread(seconds: float) -> Iterator[None]:
+    """Let a second thread raise it in this one (where there is no alarm clock, as on Windows)."""
+    this = threading.get_ident()
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    finished = threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not finished.wait(wait):
+            if _is_readers_turn(sys._current_frames().get(this)):
+                raise_in(ctypes.c_ulong(this), ctypes.py_object(TimeIsUp))
+            wait = 0.05
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+        raise_in(ctypes.c_ulong(this), None)  # one that came too late
+
+
+@contextlib.contextmanager
+def no_exit(function: Any) -> Iterator[None]:
+    """Let `exit()` and `quit()` only raise SystemExit: theirs would end the kernel or the shell."""
+    names = getattr(function, "__globals__", {})
+    before = {name: names[name] for name in ("exit", "quit") if name in names}
+    names.update(exit=sys.exit, quit=sys.exit)
+    try:
+        yield
+    finally:
+        del names["exit"], names["quit"]
+        names.update(before)
+
+
+# ------------------------------------------------------------------------------- what went wrong
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    """Return the kind of problem and a sentence with the reader's own line."""
+    where = readers_line(error)
+    if isinstance(error, SystemExit):
+        return (
+            "raised",
+            f"It ends the program (sys.exit or exit); return the answer instead.{where}",
+        )
+    if isinstance(error, NotImplementedError) and _raised_by_reader(error):
+        return "not yet", ""
+    if isinstance(error, RecursionError):
+        return "raised", f"It calls itself without end. Which case should stop it?{where}"
+    text = str(error).strip().split("\n")[0]
+    return "raised", f"{type(error).__name__}: {text or '(no message)'}{where}"
+
+
+def readers_line(error: BaseException) -> str:
+    """Return where the reader's code raised: the innermost line that is not a library's or ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not _is_library(frame.filename)]
+    if not theirs:
+        return ""
+    frame = theirs[-1]
+    line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+    quoted = f": `{line}`" if line else ""
+    return f"\nin line {frame.lineno} of {frame.name}{quoted}"
+
+
+def _raised_by_reader(error: BaseException) -> bool:
+    return not _is_library(traceback.extract_tb(error.__traceback__)[-1].filename)
+
+
+def _is_library(filename: str) -> bool:
+    if filename.startswith("<frozen"):
+        return True
+    return not filename.startswith("<") and str(Path(filename).resolve()).startswith(LIBRARIES)
+
+
+def arguments_that_do_not_fit(function: Any, args: tuple, kwargs: dict) -> str:
+    """Say how the function's signature and the call disagree; empty if they agree."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not say
+        return ""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return f"Yours takes {signature_text(signature)}: {error}"
+    return ""
+
+
+def signature_text(signature: inspect.Signature) -> str:
+    """Return the arguments without their types: `(q, k, *, mask=None)`."""
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Say whether an argument is still what it was; things that are no data always are."""
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if hasattr(a, "detach"):
+        a, b = a.detach().numpy(), b.detach().numpy()
+    if isinstance(a, np.ndarray):
+        return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+    return a == b if isinstance(a, str | bytes | int | float | set) else True
