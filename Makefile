@@ -12,6 +12,8 @@ EXPLICIT := $(if $(filter file default,$(origin PYTHON)),,--explicit)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 # Notebooks carry no progress bars: the bars would differ with every run.
 NO_BARS := TQDM_DISABLE=1
+# What the notebooks of the exercises do here is not the user's own progress.
+NO_TRACE := AIGC_LAB_PROGRESS="$(CURDIR)/_build/progress.json"
 
 .PHONY: help book notebooks lab test bench format clean env-site env-full
 .DEFAULT_GOAL := help
@@ -23,8 +25,9 @@ help: ## this list
 book: env-site ## the site, in _build/html (first time about a minute, then seconds)
 	@"$(PY)" -m tools.book
 
-notebooks: env-full ## run changed chapters (1-2 min each); NB=04 only that one; FORCE=1 all anew
-	@$(NO_BARS) "$(PY)" -m tools.notebooks run $(if $(NB),--only "$(NB)") $(if $(FORCE),--force)
+notebooks: env-full ## make exercises, run changed chapters (1-2 min each); NB=04 only that one; FORCE=1 all anew
+	@$(NO_BARS) $(NO_TRACE) "$(PY)" -m tools.notebooks run $(if $(NB),--only "$(NB)") $(if $(FORCE),--force)
+	@"$(PY)" -m tools.exercises write
 
 lab: env-full ## Jupyter Lab in notebooks/ (first time about 5 minutes to install)
 # The root of the server holds book/chapters too, so that saving a notebook updates the chapter's text.
@@ -35,11 +38,12 @@ test: env-full ## everything CI runs: style, tests, notebooks, site (about 4 min
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m ruff check .
 	@echo "== tests"
-	@$(ONE_THREAD) "$(PY)" -m pytest -n 2 --ignore tests/test_site.py
+	@$(ONE_THREAD) $(NO_TRACE) "$(PY)" -m pytest -n 2 --ignore tests/test_site.py
 	@echo "== notebooks run again (nbval)"
-	@$(ONE_THREAD) $(NO_BARS) "$(PY)" -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadscope notebooks/
+	@$(ONE_THREAD) $(NO_BARS) $(NO_TRACE) "$(PY)" -m pytest --nbval-lax --nbval-current-env -n 2 --dist loadscope notebooks/
 	@echo "== notebooks agree with their text and code"
 	@"$(PY)" -m tools.notebooks check
+	@"$(PY)" -m tools.exercises check
 	@echo "== strict site build"
 	@"$(PY)" -m tools.book
 	@echo "== site"

@@ -5,6 +5,7 @@ import logging
 import click
 
 from aigc_lab.data.download import DATA_SETS, DownloadError, data_folder, download, is_good
+from aigc_lab.exercises.commands import exercises
 
 
 @click.group()
@@ -32,6 +33,9 @@ def download_command(names: tuple[str, ...], show_list: bool) -> None:
         except DownloadError as error:
             click.echo(err=True)  # ends the line of a progress bar that stopped half-way
             raise click.ClickException(str(error)) from error
+
+
+main.add_command(exercises)
 
 
 def _print_list() -> None:

@@ -4,6 +4,6 @@ Each chapter's exercises are declared in a module `chNN_name`; CONTRIBUTING.md s
 """
 
 from aigc_lab.exercises.checking import check, hint, solution
-from aigc_lab.exercises.swapping import swap
+from aigc_lab.swapping import swap
 
 __all__ = ["check", "hint", "solution", "swap"]

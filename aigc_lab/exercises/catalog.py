@@ -1,7 +1,9 @@
 """Which exercises there are, and finding one by its id."""
 
+import ast
 import difflib
 import importlib
+import inspect
 import pkgutil
 import re
 from functools import cache
@@ -10,6 +12,7 @@ from types import ModuleType
 
 from aigc_lab.exercises.declaring import Exercise, Question
 
+OWN = "aigc_lab.exercises"
 MODULE = re.compile(r"ch(\d\d)_(\w+)")
 
 
@@ -22,7 +25,7 @@ def chapters() -> dict[str, str]:
 
 def module_of(chapter: str) -> ModuleType:
     """Return the module that declares a chapter's exercises."""
-    return importlib.import_module(f"aigc_lab.exercises.{chapters()[chapter]}")
+    return importlib.import_module(f"{OWN}.{chapters()[chapter]}")
 
 
 def exercises_of(chapter: str) -> list[Exercise | Question]:
@@ -33,6 +36,17 @@ def exercises_of(chapter: str) -> list[Exercise | Question]:
 def all_exercises() -> list[Exercise | Question]:
     """Return all exercises and questions of the book in order."""
     return [item for chapter in chapters() for item in exercises_of(chapter)]
+
+
+def imports_of(chapter: str) -> list[str]:
+    """Return the lines that a reader's notebook or file starts from: what the solutions import."""
+    source = inspect.getsource(module_of(chapter))
+    nodes = [n for n in ast.parse(source).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    return [
+        ast.unparse(node)
+        for node in nodes
+        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN))
+    ]
 
 
 def find(exercise_id: str) -> Exercise | Question:

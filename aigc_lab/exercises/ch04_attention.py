@@ -61,7 +61,7 @@ def _sizes(draw):
 def shapes_in_attention(
     B: int, T: int, d_model: int, n_heads: int, n_kv_heads: int
 ) -> tuple[tuple, tuple, tuple, int]:
-    """Shapes of q, k and the weights, and the number of parameters, of a layer of width d_model."""
+    """Shapes of q, k and the weights, and the number of parameters."""
     head_dim = d_model // n_heads
     q = (B, n_heads, T, head_dim)
     k = (B, n_kv_heads, T, head_dim)
@@ -123,7 +123,7 @@ def _scores(draw):
     ],
 )
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis: (..., n) to (..., n), every row positive with sum 1."""
+    """Softmax over the last axis: (..., n) to (..., n); rows sum to 1."""
     largest = scores.max(axis=-1, keepdims=True)
     exponentials = np.exp(scores - largest)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -149,8 +149,10 @@ def _queries_keys_values(draw):
     yield Case("extreme scores", k, k, draw.tensor(1, 1, 3, 3))
 
 
+_SAME_AXIS = "the same axis, counted from the other end"
+
 _HIDE_AFTER = """    if mask is not None:
-        weights = weights.masked_fill(~mask, 0.0)
+        weights = weights.masked_fill(~mask, 0.0)  # also where NaN
 """
 
 
@@ -166,15 +168,52 @@ _HIDE_AFTER = """    if mask is not None:
     hints=[
         "Four steps: scores `q @ k.transpose(-2, -1)`, scaled; hide; `softmax` over the keys; "
         "`weights @ v`.",
-        "`scores.masked_fill(~mask, -torch.inf)` hides before the softmax. A row that is -∞ "
-        "throughout gives 0/0 = NaN; weights that belong to hidden keys can be set to 0 *after* "
-        "the softmax as well.",
-        "The gradients of a row of NaN stay NaN even where a later step overwrites it. Give such "
-        "a row ordinary scores (leave it unmasked, say), and set its weights to 0 afterwards.",
+        "`scores.masked_fill(~mask, -torch.inf)` hides before the softmax.",
+        "A row that is −∞ throughout becomes 0/0 = NaN. `masked_fill` can also set the weights of "
+        "hidden keys to 0 *after* the softmax.",
     ],
     cases=_queries_keys_values,
     returns=("out: B H Tq Dv", "weights: B H Tq Tk"),
     gradients="q k v",
+    equivalent={"`k.transpose(-2, -1)` → `k.transpose(2, -1)`": _SAME_AXIS},
+    pipeline='''
+    import matplotlib.pyplot as plt
+    import torch.nn.functional as F
+
+    from aigc_lab.data.synthetic import exact_distance
+    from aigc_lab.evaluation import plots
+    from aigc_lab.models.tiny_transformer import TinyTransformer
+    from aigc_lab.training.fit import fit
+
+
+    def train(seed=0):
+        """Losses of a small causal Transformer that learns to look three tokens back."""
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        model = TinyTransformer(8, "rope", d_model=32)
+
+        def batch_loss():
+            tokens, targets = exact_distance(16, 24, generator)
+            return F.cross_entropy(model(tokens)[0].transpose(1, 2), targets)
+
+        return fit(model, batch_loss, n_steps=200, learning_rate=8e-3)
+
+
+    book = train()
+    with swap("aigc_lab.models.attention.attend", scaled_dot_product) as swapped:
+        yours = train()
+
+    plots.use_book_style()
+    figure, axes = plt.subplots()
+    axes.plot(book, lw=3, alpha=0.5, label="the book's attention")
+    axes.plot(yours, lw=1, color=plots.BLACK, label="yours")
+    axes.set(xlabel="training step", ylabel="loss (nats per token)")
+    axes.legend()
+    gap = max(abs(a - b) for a, b in zip(book[:20], yours[:20], strict=True))
+    print(f"your function ran {swapped.calls} times; the model ends at {yours[-1]:.2f} nats,")
+    print(f"the book's at {book[-1]:.2f}; in the first 20 steps they differ by {gap:.0e}")
+    assert gap < 1e-3 and swapped.calls == 400
+    ''',
     mistakes=[
         Mistake(
             "You divided by √d_model; each head has its own, smaller d_k = q.shape[-1].",
@@ -196,39 +235,33 @@ _HIDE_AFTER = """    if mask is not None:
         Mistake(
             "You hide keys after the softmax only: they still take part in its sum, and the rest "
             "no longer sums to 1.",
-            "scores.masked_fill(hidden, -torch.inf)",
+            "scores.masked_fill(~mask, -torch.inf)",
             "scores",
         ),
         Mistake(
             "A row that may look nowhere gives you 0/0 = NaN.",
-            "hidden = ~mask & mask.any(dim=-1, keepdim=True)",
-            "hidden = ~mask",
-            _HIDE_AFTER,
-            "",
-        ),
-        Mistake(
-            "In a row that may look nowhere, you overwrite NaN by 0; the NaN comes back in the "
-            "gradients. It must not arise in the first place.",
-            "hidden = ~mask & mask.any(dim=-1, keepdim=True)",
-            "hidden = ~mask",
-        ),
-        Mistake(
-            "A query that may look nowhere looks everywhere: its weights must be 0.",
             _HIDE_AFTER,
             "",
         ),
         Mistake(
             "You hide with a large negative number: a query that may look nowhere then averages "
             "all values. Its weights must be 0.",
-            "scores.masked_fill(hidden, -torch.inf)",
+            "scores.masked_fill(~mask, -torch.inf)",
             "scores.masked_fill(~mask, -1e9)",
             _HIDE_AFTER,
             "",
         ),
         Mistake(
+            "You *add* -∞ and overwrite the NaN of an empty row by 0: the answer is right, but "
+            "the NaN comes back in the gradients, as 0 · NaN. `masked_fill` passes no gradient "
+            "to what it fills.",
+            "scores.masked_fill(~mask, -torch.inf)",
+            "scores + torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)",
+        ),
+        Mistake(
             "You took the mask the other way round: True means that a query may look.",
-            "hidden = ~mask &",
-            "mask = ~mask\n        hidden = ~mask &",
+            "        scores = scores.masked_fill",
+            "        mask = ~mask\n        scores = scores.masked_fill",
         ),
         Mistake(
             "The gradient is cut: something between q and the weights was detached.",
@@ -240,17 +273,382 @@ _HIDE_AFTER = """    if mask is not None:
 def scaled_dot_product(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, mask: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention: the average of the values, weighted by how well query and key match.
+    """The average of the values, weighted by how well query and key match.
 
-    Shapes: q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), mask boolean, broadcastable to
-    (B, H, Tq, Tk), True where a query may look. Returns out (B, H, Tq, Dv) and weights
-    (B, H, Tq, Tk).
+    Shapes: q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv). The mask is
+    boolean, broadcasts to (B, H, Tq, Tk) and is True where a query may look.
+    Returns out (B, H, Tq, Dv) and weights (B, H, Tq, Tk).
     """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, Tq, Tk)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
     if mask is not None:
-        hidden = ~mask & mask.any(dim=-1, keepdim=True)  # a row that sees nothing hides nothing
-        scores = scores.masked_fill(hidden, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf)
     weights = scores.softmax(dim=-1)
     if mask is not None:
-        weights = weights.masked_fill(~mask, 0.0)
+        weights = weights.masked_fill(~mask, 0.0)  # also where NaN
     return weights @ v, weights
+
+
+# --------------------------------------------------------------------------------- causal, cached
+
+
+def _lengths(draw):
+    yield Case("one token", 1, 1)
+    yield Case("a whole sequence", 4, 4)
+    yield Case("one new query, five keys", 1, 5)
+    n_queries = draw.integer(2, 6)
+    yield Case("several new queries", n_queries, n_queries + draw.integer(1, 6))
+
+
+@exercise(
+    title="The mask of a model that writes",
+    minutes=10,
+    statement=r"""
+    While a model writes, the keys of old tokens are kept and only the newest tokens ask: the
+    $T_q$ queries are the *last* $T_q$ of the $T_k$ positions. Make the causal mask for that,
+    True where a query may look: at itself and at everything before it.
+    """,
+    hints=[
+        "Number the positions of the keys 0 … Tk − 1. Which numbers have the queries?",
+        "Query i stands at position Tk − Tq + i. Compare a column of these with a row of key "
+        "positions, or use `.tril(diagonal=...)`.",
+    ],
+    cases=_lengths,
+    returns="Tq Tk",
+    mistakes=[
+        Mistake(
+            "You number the queries from 0, as if they were the first tokens; they are the last.",
+            "n_keys - n_queries + torch.arange(n_queries)",
+            "torch.arange(n_queries)",
+        ),
+        Mistake(
+            "You let each query look at itself and at the *future*: the triangle is the other one.",
+            "keys <= queries",
+            "keys >= queries",
+        ),
+        Mistake(
+            "You leave out the query's own position; a token may look at itself.",
+            "keys <= queries",
+            "keys < queries",
+        ),
+        Mistake(
+            "Your mask is True where a query may *not* look.",
+            "keys <= queries",
+            "keys > queries",
+        ),
+        Mistake(
+            "You built it for (Tk, Tq); queries are the rows.",
+            "return keys <= queries",
+            "return (keys <= queries).T",
+        ),
+    ],
+)
+def mask_of_last_queries(n_queries: int, n_keys: int) -> torch.Tensor:
+    """Boolean mask (Tq, Tk) for the last n_queries of n_keys positions."""
+    queries = n_keys - n_queries + torch.arange(n_queries)[:, None]
+    keys = torch.arange(n_keys)
+    return keys <= queries
+
+
+# ---------------------------------------------------------------------------------- grouped heads
+
+
+def _keys_of_groups(draw):
+    yield Case("nothing to share", draw.tensor(1, 1, 2, 2), 1)
+    yield Case("one head for all", draw.tensor(1, 1, 2, 3), 4)
+    yield Case("two heads, four queries", draw.tensor(1, 2, 1, 2), 4)
+    n_kv = draw.integer(2, 4)
+    yield Case("a batch", draw.tensor(2, n_kv, 3, 4), n_kv * draw.integer(2, 4))
+
+
+@exercise(
+    title="One key head, several query heads",
+    minutes=10,
+    statement=r"""
+    In grouped-query attention neighbouring query heads share a key head: with $H = 4$ and
+    $H_{kv} = 2$, query heads 0 and 1 use key head 0, and 2 and 3 use key head 1. Spread the keys
+    to one per query head.
+    """,
+    hints=[
+        "The order of the key heads must become 0, 0, 1, 1 and not 0, 1, 0, 1.",
+        "`repeat_interleave`, or a new axis behind the heads, `expand` and `flatten`.",
+    ],
+    cases=_keys_of_groups,
+    returns="B H T D",
+    gradients="k",
+    mistakes=[
+        Mistake(
+            "You repeat the heads as a whole: 0, 1, 0, 1. Then neighbours do not share, and "
+            "weights trained with the other order do not fit.",
+            "k.repeat_interleave(n_heads // k.shape[1], dim=1)",
+            "k.repeat(1, n_heads // k.shape[1], 1, 1)",
+        ),
+        Mistake(
+            "You repeat every head n_heads times; the group has only H / H_kv members.",
+            "n_heads // k.shape[1]",
+            "n_heads",
+        ),
+        Mistake("You repeat the positions; the heads are axis 1.", "dim=1", "dim=2"),
+        Mistake("You repeat the sequences of the batch; the heads are axis 1.", "dim=1", "dim=0"),
+    ],
+)
+def keys_for_all_heads(k: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """Keys (B, H_kv, T, D) to (B, H, T, D), each repeated for its group."""
+    return k.repeat_interleave(n_heads // k.shape[1], dim=1)
+
+
+# --------------------------------------------------------------------------------------- backward
+
+
+def _weights_and_gradients(draw):
+    def weights(*shape):
+        raw = np.exp(draw.array(*shape))
+        return raw / raw.sum(axis=-1, keepdims=True)
+
+    yield Case("one key", np.ones((1, 1)), draw.array(1, 1))
+    yield Case("one query", weights(1, 3), draw.array(1, 3))
+    yield Case("a hidden key", np.array([[0.25, 0.0, 0.75]]), draw.array(1, 3))
+    yield Case("all the same gradient", weights(2, 4), np.ones((2, 4)))
+    yield Case("a matrix", weights(4, 6), draw.array(4, 6))
+
+
+@exercise(
+    title="Through the softmax, backwards",
+    minutes=30,
+    statement=r"""
+    The forward pass computed `weights = softmax(scores)`, rows of shape $(T_q, T_k)$. Given the
+    gradient of the loss with respect to the weights, compute the gradient with respect to the
+    scores. No loops over rows are needed.
+    """,
+    hints=[
+        "Write one row of the softmax as $a_j = e^{s_j}/Z$ and differentiate: "
+        r"$\partial a_j / \partial s_i = a_j(\delta_{ij} - a_i)$.",
+        r"Sum over $j$: $\sum_j g_j a_j (\delta_{ij} - a_i)$, where $g$ is the given gradient. One "
+        "of the two terms is the same sum for every $i$.",
+    ],
+    cases=_weights_and_gradients,
+    returns="Tq Tk",
+    equivalent={
+        "`(weights * d_weights).sum(axis=-1, keepdims=True)` → "
+        "`(weights * d_weights).sum(axis=1, keepdims=True)`": _SAME_AXIS
+    },
+    mistakes=[
+        Mistake(
+            "You multiply by the weights only: the scores of a row are tied together by the sum "
+            "in the softmax, and that is the second term, the weighted average.",
+            " - average",
+            "",
+        ),
+        Mistake(
+            "You treat each weight as a sigmoid, a(1 − a): a score also moves the *other* weights "
+            "of its row.",
+            "d_weights - average",
+            "d_weights * (1 - weights)",
+        ),
+        Mistake(
+            "You subtract the plain mean of the gradient; it is the mean *weighted* by the "
+            "attention.",
+            "(weights * d_weights).sum(axis=-1, keepdims=True)",
+            "d_weights.mean(axis=-1, keepdims=True)",
+        ),
+        Mistake(
+            "Your average runs over the whole matrix; each row has its own softmax.",
+            "sum(axis=-1, keepdims=True)",
+            "sum()",
+        ),
+        Mistake(
+            "You forgot to multiply by the weights themselves: a key that got no weight gets no "
+            "gradient.",
+            "weights * (d_weights - average)",
+            "d_weights - average",
+        ),
+    ],
+)
+def softmax_backward(weights: np.ndarray, d_weights: np.ndarray) -> np.ndarray:
+    """Gradient of the loss with respect to the scores, (Tq, Tk).
+
+    weights: what the softmax gave, (Tq, Tk).
+    d_weights: the gradient of the loss with respect to the weights, (Tq, Tk).
+    """
+    average = (weights * d_weights).sum(axis=-1, keepdims=True)  # (Tq, 1)
+    return weights * (d_weights - average)
+
+
+# ----------------------------------------------------------------------------------- block by block
+
+
+_FORGOTTEN = "the first block multiplies what was there by exp(-inf) = 0"
+
+
+def _blocks(draw):
+    def blocks(D, Dv, *lengths, scale=1.0):
+        return [(draw.array(n, D, scale=scale), draw.array(n, Dv)) for n in lengths]
+
+    yield Case("one key", draw.array(1, 2), blocks(2, 2, 1))
+    yield Case("one block", draw.array(2, 3), blocks(3, 2, 4))
+    yield Case("two blocks of one key", draw.array(1, 2), blocks(2, 1, 1, 1))
+    yield Case("blocks of different lengths", draw.array(3, 4), blocks(4, 5, 3, 1, 4, 2))
+    rising = [(np.full((1, 1), 400.0 * n), draw.array(1, 2)) for n in (1, 2, 3)]
+    yield Case("huge scores that rise", np.ones((2, 1)), rising)
+    yield Case("huge scores that fall", np.ones((2, 1)), rising[::-1])
+    apart = [(np.array([[0.0], [800.0]]), draw.array(2, 2)), (np.zeros((1, 1)), draw.array(1, 2))]
+    yield Case("scores far apart in one block", np.ones((1, 1)), apart)
+
+
+@exercise(
+    title="Attention that reads its keys once",
+    minutes=60,
+    statement=r"""
+    FlashAttention never holds the whole row of scores. Do the same for one head: `blocks` is a
+    list of pairs (keys, values) that you go through *once*, from left to right, in one loop. For
+    each query keep the largest score so far, the sum of exponentials and the weighted sum of
+    values. (The check compares numbers; that you keep no more than that is between you and your
+    memory.)
+    """,
+    hints=[
+        "Let m be the largest score so far. Keep the total of $e^{s - m}$ and the sum of "
+        "$e^{s - m} v$. What must happen to the two when a block brings a larger m'?",
+        "Both are multiplied by $e^{m - m'}$ before the block's own share is added.",
+        r"Start with m = −∞ and zeros: then the first factor is $e^{-\infty} = 0$, which is right. "
+        "Divide once, at the very end.",
+    ],
+    cases=_blocks,
+    returns="Tq Dv",
+    equivalent={
+        "`blocks[0][1].shape[-1]` → `blocks[0][1].shape[1]`": _SAME_AXIS,
+        "`q.shape[-1]` → `q.shape[1]`": _SAME_AXIS,
+        "`exponentials.sum(axis=-1, keepdims=True)` → `exponentials.sum(axis=1, keepdims=True)`": (
+            _SAME_AXIS
+        ),
+        "`scores.max(axis=-1, keepdims=True)` → `scores.max(axis=1, keepdims=True)`": _SAME_AXIS,
+        "`blocks[0]` → `blocks[-1]`": "all blocks have values of the same width",
+        "`np.zeros((len(q), 1))` → `np.ones((len(q), 1))`": _FORGOTTEN,
+        "`np.zeros((len(q), blocks[0][1].shape[-1]))` → "
+        "`np.ones((len(q), blocks[0][1].shape[-1]))`": _FORGOTTEN,
+    },
+    mistakes=[
+        Mistake(
+            "You rescale the weighted values but not the sum of exponentials when a larger score "
+            "turns up.",
+            "total = total * shrink",
+            "total = total",
+        ),
+        Mistake(
+            "You rescale the sum of exponentials but not the weighted values when a larger score "
+            "turns up.",
+            "summed = summed * shrink",
+            "summed = summed",
+        ),
+        Mistake(
+            "You measure each block against its own maximum and forget what came before: blocks "
+            "with small scores count too much.",
+            "np.maximum(largest, scores.max(axis=-1, keepdims=True))",
+            "scores.max(axis=-1, keepdims=True)",
+            " * shrink + exponentials.sum",
+            " + exponentials.sum",
+            " * shrink + exponentials @",
+            " + exponentials @",
+        ),
+        Mistake(
+            "You work without a running maximum: exp overflows for large scores.",
+            "np.maximum(largest, scores.max(axis=-1, keepdims=True))",
+            "np.zeros_like(largest)",
+            "np.exp(largest - new_largest)",
+            "1.0",
+        ),
+        Mistake("You did not divide the scores by √D.", " / math.sqrt(q.shape[-1])", ""),
+        Mistake(
+            "You average the blocks' own results: a block that matches badly must count less.",
+            "    return summed / total",
+            "    return np.mean([_one_block(q, k, v) for k, v in blocks], axis=0)",
+        ),
+    ],
+)
+def attend_in_one_pass(q: np.ndarray, blocks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Attention of q (Tq, D) to keys (n, D) and values (n, Dv) in all blocks.
+
+    Returns (Tq, Dv).
+    """
+    largest = np.full((len(q), 1), -np.inf)
+    total = np.zeros((len(q), 1))
+    summed = np.zeros((len(q), blocks[0][1].shape[-1]))
+    for k, v in blocks:
+        scores = q @ k.T / math.sqrt(q.shape[-1])  # (Tq, n)
+        new_largest = np.maximum(largest, scores.max(axis=-1, keepdims=True))
+        exponentials = np.exp(scores - new_largest)
+        shrink = np.exp(largest - new_largest)  # 1 where no larger score came
+        total = total * shrink + exponentials.sum(axis=-1, keepdims=True)
+        summed = summed * shrink + exponentials @ v
+        largest = new_largest
+    return summed / total
+
+
+def _one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    weights = np.exp(q @ k.T / math.sqrt(q.shape[-1]))
+    return weights / weights.sum(axis=-1, keepdims=True) @ v
+
+
+# -------------------------------------------------------------------------------------- in words
+
+temperature = question(
+    "temperature",
+    title="Hot and cold queries",
+    minutes=10,
+    has_one_answer=True,
+    statement=r"""
+    What happens to the output of attention when all queries are multiplied by a number $c$, for
+    $c \to 0$ and for $c \to \infty$? What is the gradient with respect to the keys in both limits?
+    """,
+    answer=r"""
+    For $c \to 0$ all scores are equal and the output is the mean of the values. For
+    $c \to \infty$ the weights become one-hot, if one key is best, and the output is its value, as
+    in an exact dictionary. The gradient with respect to the keys is $\bar S^\top (cQ)/\sqrt D$: at
+    $c = 0$ it vanishes because the queries do, and for $c \to \infty$ because $\bar S$ does (the
+    softmax saturates). Learning happens in between, and that is what $\sqrt D$ secures.
+    """,
+)
+
+blocks_computed = question(
+    "blocks_computed",
+    title="How much a causal mask saves",
+    minutes=10,
+    has_one_answer=True,
+    statement=r"""
+    With `causal=True`, `attend_blockwise` stops early for the first blocks of queries. Which share
+    of all blocks does it compute, for $T_q = T_k = T$ and block size $b$? Check your formula: it
+    calls `np.maximum` once per block, and `unittest.mock.patch("numpy.maximum", wraps=np.maximum)`
+    counts calls.
+    """,
+    answer=r"""
+    With $n = T/b$ blocks per side it computes $1 + 2 + \dots + n = n(n+1)/2$ of $n^2$ blocks, a
+    share of $(n+1)/(2n)$: half of the work for large $n$. The blocks on the diagonal are computed
+    in full and half of each is masked away. To check it:
+
+    ```python
+    from unittest.mock import patch
+
+    from aigc_lab.models.attention_numpy import attend_blockwise
+
+    q = np.zeros((640, 8))
+    with patch("numpy.maximum", wraps=np.maximum) as counter:
+        attend_blockwise(q, q, q, block=64, causal=True)
+    print(counter.call_count)  # n = 10: 55 of 100
+    ```
+    """,
+)
+
+a_head_that_does_nothing = question(
+    "a_head_that_does_nothing",
+    title="A head that does nothing",
+    minutes=15,
+    statement=r"""
+    The weights of a softmax sum to 1, so a head cannot choose to add nothing. How could a trained
+    model get the same effect? What would you look for in its attention maps?
+    """,
+    answer=r"""
+    A common way: a token that is always visible (the first one, or a separator) gets a key that
+    all queries like and a value near zero; heads with nothing to say put their weight there. In
+    attention maps it shows as a bright first column, called an *attention sink* (Xiao et al. 2024).
+    Other ways: values that the output projection maps to almost nothing, or heads that cancel each
+    other. Giving the softmax one extra, silent entry can remove the need for it.
+    """,
+)

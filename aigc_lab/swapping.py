@@ -1,4 +1,4 @@
-"""Running a reader's own function inside the reference model."""
+"""Running another function, such as a reader's own, inside the reference model."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Swapped:
     """What `swap` gives: how often the function was called so far."""
 
     calls: int = 0
+    is_inside: bool = False  # the function is running, so calls of the original mean the original
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def swap(target: str, function: Callable) -> Iterator[Swapped]:
 
     Every module of `aigc_lab` that uses the target sees yours; names imported into the notebook
     do not change. Arguments that yours does not take are left out where they have their default
-    value. Afterwards everything is as it was, also after an error.
+    value. Yours may call the original. Afterwards everything is as it was, also after an error.
 
     Raises:
         ValueError: no such target in aigc_lab, or it is no function.
@@ -101,6 +102,8 @@ def _adapt(original: Callable, function: Callable, target: str, swapped: Swapped
 
     @functools.wraps(original)
     def stand_in(*args: Any, **kwargs: Any) -> Any:
+        if swapped.is_inside:
+            return original(*args, **kwargs)
         swapped.calls += 1
         bound = signature.bind(*args, **kwargs)
         positional: list[Any] = []
@@ -120,7 +123,11 @@ def _adapt(original: Callable, function: Callable, target: str, swapped: Swapped
                     f"the model calls {target} with {key}={_short(value)}, but your "
                     f"{function.__name__} has no argument {key!r}"
                 )
-        return function(*positional, **named)
+        swapped.is_inside = True
+        try:
+            return function(*positional, **named)
+        finally:
+            swapped.is_inside = False
 
     return stand_in
 
