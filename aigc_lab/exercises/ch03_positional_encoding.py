@@ -13,7 +13,7 @@ from aigc_lab.exercises.declaring import Case, Mistake, exercise, question
 def _hands(draw):
     yield Case("the only hand of a width of 2", 0, 2, 10_000.0)
     yield Case("the fastest hand", 0, 512, 10_000.0)
-    yield Case("the second hand", 1, 4, 10_000.0)
+    yield Case("the second hand", 1, 8, 10_000.0)
     yield Case("the slowest hand", 255, 512, 10_000.0)
     yield Case("another base", 255, 512, 500_000.0)
     d_model = 2 * draw.integer(8, 65)
@@ -60,10 +60,14 @@ def _hands(draw):
             "2 * math.pi / omega",
             "1 / omega",
         ),
-        Mistake("You went half way round: a full turn is 2π.", "2 * math.pi", "math.pi"),
         Mistake(
-            "You left out the 2 in the exponent, -2i/C: with i/C the slowest of the C/2 hands "
-            "would turn √base times slower than the fastest, not nearly base times.",
+            "You took 360 degrees for a full turn; ω is in radians, of which it has 2π.",
+            "2 * math.pi",
+            "360",
+        ),
+        Mistake(
+            "You left out the 2 in the exponent, -2i/C. There are C/2 hands, and with i/C the "
+            "slowest would still turn faster than 1/√base.",
             "-2 * pair / d_model",
             "-pair / d_model",
         ),
@@ -106,10 +110,10 @@ def tokens_per_turn(pair: int, d_model: int, base: float) -> float:
 
 def _padded(draw):
     yield Case("one token", torch.tensor([[True]]))
-    yield Case("nothing but padding", torch.tensor([[False, False]]))
     yield Case("no padding", torch.ones(1, 4, dtype=torch.bool))
     yield Case("padded on the left", torch.tensor([[False, False, True, True, True]]))
     yield Case("padded on the right", torch.tensor([[True, True, True, False, False]]))
+    yield Case("nothing but padding", torch.zeros(1, 6, dtype=torch.bool))
     T = draw.integer(5, 9)
     starts = torch.tensor(draw.integers(0, T - 1, 4))[:, None]
     yield Case("a batch, padded on the left", torch.arange(T) >= starts)
@@ -135,7 +139,7 @@ def _padded(draw):
         Mistake(
             "You count from the start of the row: with five pads on the left the first real token "
             "gets position 5.",
-            lambda is_real: torch.arange(is_real.shape[1]).expand(is_real.shape) * is_real,
+            lambda is_real: torch.arange(is_real.shape[1]).expand(is_real.shape),
         ),
         Mistake("You count from 1; the first position is 0.", " - 1", ""),
         Mistake(
@@ -158,10 +162,8 @@ def _padded(draw):
         Mistake(
             "You subtracted all the padding of a row; padding on the *right* moves nothing.",
             lambda is_real: (
-                (torch.arange(is_real.shape[1]) - (~is_real).sum(dim=1, keepdim=True))
-                .clamp(min=0)
-                .masked_fill(~is_real, 0)
-            ),
+                torch.arange(is_real.shape[1]) - (~is_real).sum(dim=1, keepdim=True)
+            ).clamp(min=0),
         ),
     ],
 )
@@ -212,6 +214,12 @@ def _slopes(draw):
             "",
         ),
         Mistake(
+            "Your distance has a sign, and it rewards the keys *before* the query: subtract the "
+            "other way round, and take the absolute value.",
+            "(positions[:, None] - positions).abs()",
+            "positions - positions[:, None]",
+        ),
+        Mistake(
             "Keys after the query get no penalty at all: you cut the distance off at 0. A causal "
             "mask hides this, a model that looks both ways does not.",
             ".abs()",
@@ -223,12 +231,6 @@ def _slopes(draw):
             "no distance: without the mask the last key wins in every row.",
             "-slopes[:, None, None] * distance",
             "slopes[:, None, None] * positions.expand(n_tokens, n_tokens)",
-        ),
-        Mistake(
-            "You penalise the key's *position*, not its distance: every query likes the first key "
-            "best.",
-            "-slopes[:, None, None] * distance",
-            "-slopes[:, None, None] * positions.expand(n_tokens, n_tokens)",
         ),
         Mistake(
             "You also hid the future with −∞; leave that to the mask, so that the bias serves "
@@ -305,6 +307,15 @@ def _add_the_shift(encoding: np.ndarray, k: int) -> np.ndarray:
     return encoding + np.stack([np.sin(angles), np.cos(angles)], axis=-1).flatten()
 
 
+def _one_after_the_other(encoding: np.ndarray, k: int) -> np.ndarray:
+    C = encoding.shape[1]
+    angle = k * 10_000 ** (-np.arange(0, C, 2) / C)
+    moved = encoding.copy()
+    moved[:, 0::2] = moved[:, 0::2] * np.cos(angle) + moved[:, 1::2] * np.sin(angle)
+    moved[:, 1::2] = moved[:, 1::2] * np.cos(angle) - moved[:, 0::2] * np.sin(angle)
+    return moved
+
+
 def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
     T, C = encoding.shape
     angles = (np.arange(T)[:, None] + k) * 10_000 ** (-np.arange(0, C, 2) / C)
@@ -376,10 +387,9 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
             _encode_row_numbers,
         ),
         Mistake(
-            "Both of your second terms have a plus. The addition theorem of the cosine has a "
-            "minus; with two pluses it is no rotation, and the hands change their length.",
-            "cos * np.cos(angle) - sin * np.sin(angle)",
-            "cos * np.cos(angle) + sin * np.sin(angle)",
+            "You changed the sines first and made the cosines from the *new* sines; both need the "
+            "old ones.",
+            _one_after_the_other,
         ),
     ],
 )
@@ -447,6 +457,16 @@ def _queries(draw):
     T = draw.integer(5, 8)
     shuffled = positions(*draw.integers(0, 50, T))
     yield Case("positions in any order", draw.tensor(2, 4, T, 8), shuffled)
+
+
+def _angles_for_neighbours(
+    x: torch.Tensor, positions: torch.Tensor, base: float = 10_000.0
+) -> torch.Tensor:
+    D = x.shape[-1]
+    angles = positions[:, None] * base ** (-torch.arange(0, D, 2) / D)
+    angles = angles.repeat_interleave(2, dim=-1)  # (T, D)
+    first, second = x.chunk(2, dim=-1)
+    return x * angles.cos() + torch.cat([-second, first], dim=-1) * angles.sin()
 
 
 @exercise(
@@ -562,9 +582,15 @@ def _queries(draw):
             "positions[:, None, None]",
         ),
         Mistake(
-            "You always use base 10,000; models for long texts take another.",
-            "omega = base **",
-            "omega = 10_000.0 **",
+            "You turn halves, but each angle stands twice in a row (0 0 1 1 …), as for neighbours. "
+            "For halves the row of angles is laid out twice (0 1 … 0 1 …).",
+            _angles_for_neighbours,
+        ),
+        Mistake(
+            "You changed the first half first and made the second from the *new* first half; both "
+            "need the old one.",
+            "first * cos - second * sin, first * sin",
+            "first * cos - second * sin, (first * cos - second * sin) * sin",
         ),
     ],
 )
@@ -608,15 +634,15 @@ train_longer = question(
 
 
 def _projections(draw):
-    yield Case("one pair", draw.tensor(2, 3), 1)
     yield Case("two heads of one pair", draw.tensor(4, 4), 2)
-    yield Case("one head of two pairs", draw.tensor(4, 2), 1)
+    yield Case("one head of two pairs", draw.tensor(4, 4), 1)
+    yield Case("one pair", draw.tensor(2, 10), 1)
     yield Case("one head of three pairs", draw.tensor(6, 6), 1)
     yield Case("two heads of two pairs", draw.tensor(8, 8), 2)
     n_heads, head_dim = draw.integer(2, 5), 2 * draw.integer(3, 6)
     width = n_heads * head_dim
     yield Case("a query projection", draw.tensor(width, width), n_heads)
-    yield Case("fewer heads for the keys", draw.tensor(width, 2 * width), n_heads)
+    yield Case("a key projection with fewer heads", draw.tensor(width, 2 * width), n_heads)
 
 
 @exercise(
@@ -637,7 +663,7 @@ def _projections(draw):
         "these axes have to change places?",
     ],
     cases=_projections,
-    returns="HD C",
+    returns="row column",
     pipeline='''
     import torch.nn.functional as F
 
@@ -697,8 +723,9 @@ def _projections(draw):
         Mistake(
             "You reordered the columns, which belong to the input; the *rows* are the dimensions "
             "of queries and keys.",
-            "weight[order]",
-            "weight[:, order]",
+            lambda weight, n_heads: weight[
+                :, torch.arange(weight.shape[1]).view(n_heads, -1, 2).transpose(1, 2).flatten()
+            ],
         ),
         Mistake(
             "You put the odd rows first. Then the two members of each pair change places, and "

@@ -7,7 +7,8 @@ shape is not told about its values.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -19,6 +20,15 @@ KINDS = ("type", "shape", "dtype", "nan", "gradient", "value")
 ROUNDING = 50
 # ... which is no worse than rounding its inputs differently a few times.
 CONDITION = 10
+KINDS_OF_BASES = {  # a Counter is a dict, and a tensor's shape a tuple
+    str: "text (str)",
+    bytes: "bytes",
+    list: "a list",
+    tuple: "a tuple",
+    dict: "a dict",
+    set: "a set",
+}
+MOST_SHOWN = 60  # characters of a value of the reader's
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,11 @@ class Difference:
 
 
 def compare(
-    expected: Any, got: Any, tolerance: Any, axes: str | Sequence[str] = ""
+    expected: Any,
+    got: Any,
+    tolerance: Any,
+    axes: str | Sequence[str] = "",
+    name: str = "the answer",
 ) -> Difference | None:
     """Return the most basic difference between the right answer and the reader's, or None.
 
@@ -38,8 +52,9 @@ def compare(
         expected, got: numbers, text, arrays, tensors, or tuples, lists and dicts of them.
         tolerance: as made by `tolerance_of`, a number for each array or number of `expected`.
         axes: names of the axes, or `"name: axes"` for each entry of a tuple.
+        name: what the sentences call the answer.
     """
-    found = list(_differences(expected, got, tolerance, axes, "the answer"))
+    found = list(_differences(expected, got, tolerance, axes, name))
     return min(found, key=lambda difference: KINDS.index(difference.kind), default=None)
 
 
@@ -74,18 +89,32 @@ def tolerance_of(expected: Any, nudged: Any, input_scale: float, rtol: float) ->
     if other is not None and other.shape == values.shape:
         both = np.isfinite(values) & np.isfinite(other)
         moved = float(np.abs(other[both] - values[both]).max(initial=0.0))
-    rounding = ROUNDING * float(np.finfo(values.dtype).eps) * scale
-    return max(rounding + CONDITION * moved, rtol * scale)
+    if moved > scale / 100:
+        scale = max(scale, input_scale)  # zero but for rounding, as in 0.1 + 0.2 - 0.3
+    return max(ROUNDING * eps_of(expected) * scale + CONDITION * moved, rtol * scale)
 
 
 def to_numpy(value: Any) -> np.ndarray | None:
     """Return tensors, arrays and numbers as an array, None for everything else."""
     if is_tensor(value):
-        value = value.detach()
-        return (value.float() if value.dtype.itemsize == 2 else value).cpu().numpy()
-    if isinstance(value, np.ndarray | Number):
+        import torch
+
+        dense = value if value.layout == torch.strided else value.to_dense()
+        if dense.is_floating_point() and dense.dtype not in (torch.float32, torch.float64):
+            dense = dense.float()  # numpy has no bfloat16
+        return dense.numpy(force=True)
+    if isinstance(value, np.ndarray | Number | np.bool_):
         return np.asarray(value)
     return None
+
+
+def eps_of(value: Any) -> float:
+    """Return how far apart floating-point numbers of this value's dtype lie, relative to them."""
+    if is_tensor(value):
+        import torch
+
+        return torch.finfo(value.dtype).eps
+    return float(np.finfo(np.asarray(value).dtype).eps)
 
 
 def is_tensor(value: Any) -> bool:
@@ -112,7 +141,7 @@ def _differences(expected: Any, got: Any, tolerance: Any, axes: Any, name: str):
         yield from _text_differences(expected, got, name)
     elif is_tensor(expected) or isinstance(expected, np.ndarray):
         yield from _array_differences(expected, got, tolerance, axes, name)
-    elif isinstance(expected, Number):
+    elif isinstance(expected, Number | np.bool_):
         yield from _number_differences(expected, got, tolerance, name)
     elif expected != got:
         yield Difference("value", f"{_begin(name)} is not the right one.")
@@ -152,6 +181,8 @@ def _type_difference(expected: Any, got: Any, name: str) -> str:
         remedy = "`async def` makes a coroutine; write plain `def`."
     elif callable(got):
         remedy = "Did you forget the parentheses of a call?"
+    elif not remedy and wanted == "a list" and isinstance(got, Iterable):
+        remedy = "list() makes a list of it."
     return f"{_begin(name)} should be {wanted}, but is {found}. {remedy}".rstrip()
 
 
@@ -167,16 +198,13 @@ def kind_of(value: Any) -> str:
         return "a whole number"
     if isinstance(value, float | np.floating):
         return "a number"
-    names = {str: "text (str)", type(None): "None"}
-    if inspect.isgenerator(value):
-        return "a generator"
-    if inspect.iscoroutine(value):
-        return "a coroutine"
-    if type(value) in names:
-        return names[type(value)]
+    if value is None:
+        return "None"
+    for base, kind in KINDS_OF_BASES.items():
+        if isinstance(value, base):
+            return kind
     name = type(value).__name__
-    plural = isinstance(value, bytes)
-    return name if plural else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _array_differences(expected: Any, got: Any, tolerance: float, axes: str, name: str):
@@ -195,26 +223,34 @@ def _array_differences(expected: Any, got: Any, tolerance: float, axes: str, nam
             yield Difference("nan", _nan_message(b, strange, axes, name))
             return
         finite = np.isfinite(a) & np.isfinite(b)
-        bad = np.isfinite(a) != np.isfinite(b)
-        bad[finite] = np.abs(a[finite].astype(float) - b[finite]) > tolerance
+        with np.errstate(over="ignore", invalid="ignore"):
+            far = np.abs(_wide(a) - _wide(b)) > tolerance
+        bad = np.where(finite, far, np.isfinite(a) != np.isfinite(b))
     else:
-        bad = a != b
+        bad = np.asarray(a != b, dtype=bool)
     if bad.any():
         yield Difference("value", _value_message(a, b, bad, tolerance, axes, name))
 
 
 def _number_differences(expected: Any, got: Any, tolerance: float, name: str):
     a, b = to_numpy(expected).item(), to_numpy(got).item()
-    if isinstance(b, float) and not np.isfinite(b) and a != b:
-        if not (np.isnan(a) and np.isnan(b)):
-            yield Difference("nan", f"{_begin(name)} is {b}.")
-    elif isinstance(a, bool):
-        if a != b:
-            yield Difference("value", f"{_begin(name)} should not be {b} here.")
+    if isinstance(a, float) and isinstance(b, int):
+        b = float(b) if abs(b) < sys.float_info.max else np.inf
+    if a == b or (a != a and b != b):  # two NaN, which are not equal to themselves
+        return
+    if isinstance(a, bool):
+        yield Difference("value", f"{_begin(name)} should not be {b} here.")
+    elif isinstance(b, float) and not np.isfinite(b):
+        yield Difference("nan", f"{_begin(name)} is {b}.")
+    elif isinstance(a, float) and not np.isfinite(a):
+        yield Difference("value", f"{_begin(name)} {_number_text(b)} is not the right one.")
+    elif isinstance(a, complex):
+        if abs(a - b) > tolerance:
+            yield Difference("value", f"{_begin(name)} {_number_text(b)} is not the right one.")
     elif abs(a - b) > tolerance:
         direction = "large" if b > a else "small"
-        factor = f", {b / a:.4g} times the right one" if isinstance(a, float) and a else ""
-        yield Difference("value", f"{_begin(name)} {b:.6g} is too {direction}{factor}.")
+        factor = f", {_factor(b / a)} times the right one" if isinstance(a, float) and a else ""
+        yield Difference("value", f"{_begin(name)} {_number_text(b)} is too {direction}{factor}.")
 
 
 def _text_differences(expected: str | bytes, got: str | bytes, name: str):
@@ -303,22 +339,29 @@ def _value_message(a, b, bad: np.ndarray, tolerance: float, axes: str, name: str
     if a.dtype.kind == "b":
         swapped = " Every one does: True and False the other way round?" if bad.all() else ""
         return text + swapped + f" The first is at {_place(bad, axes)}."
+    if a.dtype.kind not in "fciu":
+        return text + f" The first is at {_place(bad, axes)}."
     finite = np.isfinite(a) & np.isfinite(b)
     if not (bad & finite).any():
         return text + f" The first is at {_place(bad, axes)}: one of the two is infinite."
-    distance = np.where(finite, np.abs(np.where(finite, a - b.astype(float), 0)), 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.where(finite, np.abs(_wide(a) - _wide(b)), 0)
     worst = np.unravel_index(distance.argmax(), distance.shape)
-    scale = np.abs(a[finite]).max(initial=0)
+    scale = np.abs(_wide(a[finite])).max(initial=0)
     text += (
         f" The largest difference is {distance.max():.2g}, at {_at(worst, axes)}, where yours is "
-        f"{b[worst]:.4g}; the right numbers go up to {scale:.3g} in size."
+        f"{b[worst]:.4g}"
     )
-    return text + _pattern(a[finite].astype(float), b[finite].astype(float), tolerance)
+    # A power of ten: enough to judge the difference by, and gives no number away.
+    text += (
+        f"; the right numbers go up to about {10.0 ** round(np.log10(scale)):g}" if scale else ""
+    )
+    return text + "." + _pattern(_wide(a[finite]), _wide(b[finite]), tolerance)
 
 
 def _pattern(a: np.ndarray, b: np.ndarray, tolerance: float) -> str:
     """Say if the wrong numbers follow from the right ones in a simple way."""
-    if a.size < 2 or np.ptp(a) <= tolerance or not (a * a).sum():
+    if a.size < 2 or a.dtype.kind == "c" or np.ptp(a) <= tolerance or not (a * a).sum():
         return ""
     factor = (a * b).sum() / (a * a).sum()
     if np.abs(b).max() <= tolerance:
@@ -326,13 +369,36 @@ def _pattern(a: np.ndarray, b: np.ndarray, tolerance: float) -> str:
     if abs(factor) > 1e-6 and np.abs(b - factor * a).max() <= tolerance * max(1, abs(factor)):
         if abs(factor + 1) < 1e-4:
             return " All of yours have the wrong sign."
-        return f" All of yours are {factor:.4g} times the right ones."
+        return f" All of yours are {_factor(factor)} times the right ones."
     offset = (b - a).mean()
     if np.abs(b - a - offset).max() <= tolerance:
         return f" All of yours are off by the same {offset:+.4g}."
     if np.abs(np.sort(b, axis=None) - np.sort(a, axis=None)).max() <= tolerance:
         return " They are the right numbers in another order."
     return ""
+
+
+def _factor(factor: float) -> str:
+    """Write a factor with so many digits that one beside 1 does not read as 1."""
+    return f"{factor:.4g}" if abs(factor - 1) > 1e-3 else f"{factor:.10g}"
+
+
+def _number_text(number: Any) -> str:
+    return f"{number:.6g}" if isinstance(number, float | complex) else _short(number)
+
+
+def _short(value: Any) -> str:
+    """Show a value of the reader's, if that is not too long."""
+    try:
+        text = repr(value)
+    except Exception:  # an int of thousands of digits, or a class with a bad __repr__
+        return f"{kind_of(value)}, too long to be shown"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Return numbers with so many bits that their differences are exact, or nearly."""
+    return array.astype(complex if array.dtype.kind == "c" else float)
 
 
 def _only_where(bad: np.ndarray, axes: str) -> str:
@@ -373,7 +439,9 @@ def _sequence_message(expected, got, unit: str, name: str, index: int | None = N
         parts.append(f"should have {len(expected)} {units}, but has {len(got)}")
     if index < min(len(expected), len(got)):
         mine = got[index : index + 1] if isinstance(got, str | bytes) else got[index]
-        parts.append(f"differs from {unit} {index} on (counted from 0), where yours is {mine!r}")
+        parts.append(
+            f"differs from {unit} {index} on (counted from 0), where yours is {_short(mine)}"
+        )
     elif len(got) < len(expected):
         parts.append("what is there is right: the end is missing")
     else:

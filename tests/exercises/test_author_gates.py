@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import copy
 import statistics
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -241,7 +240,7 @@ def test_the_pipeline_runs_with_the_solution(exercise, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *args, **kwargs: None)
     names: dict[str, Any] = {"__name__": "__main__"}
     exec("from aigc_lab.exercises import check, hint, swap", names)
-    exec(imports_of(exercise), names)
+    exec("\n".join(catalog.imports_of(exercise.chapter)), names)
     names[exercise.name] = exercise.compiled(exercise.source)
     try:
         exec(compile(textwrap.dedent(exercise.pipeline), f"<{exercise.id}>", "exec"), names)
@@ -250,19 +249,6 @@ def test_the_pipeline_runs_with_the_solution(exercise, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------- helpers
-
-
-def imports_of(exercise: Exercise) -> str:
-    """Return the imports of the exercise's module, those of the exercise engine left out."""
-    module = sys.modules[exercise.solution.__module__]
-    with open(module.__file__, encoding="utf-8") as file:
-        body = ast.parse(file.read()).body
-    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n".join(
-        ast.unparse(node)
-        for node in imports
-        if not (isinstance(node, ast.ImportFrom) and node.module == "aigc_lab.exercises.declaring")
-    )
 
 
 def leaves(tolerances: Any, expected: Any) -> Iterator[tuple[float, Any]]:
