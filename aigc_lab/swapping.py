@@ -47,14 +47,19 @@ def swap(target: str, function: Callable) -> Iterator[Swapped]:
         raise TypeError(f"swap needs a function to put in place of {target}, not {function!r}")
     swapped = Swapped()
     stand_in = _adapt(original, function, target, swapped)
-    places = _places(holder, name, original)
-    for place, attribute in places:
-        setattr(place, attribute, stand_in)
+    own = vars(holder).get(name)  # in a class perhaps a staticmethod, or inherited
+    for module, attribute in _places(original):
+        setattr(module, attribute, stand_in)
+    setattr(holder, name, staticmethod(stand_in) if isinstance(own, staticmethod) else stand_in)
     try:
         yield swapped
     finally:
-        for place, attribute in places:
-            setattr(place, attribute, original)
+        for module, attribute in _places(stand_in):  # also those imported only in the block
+            setattr(module, attribute, original)
+        if own is None:
+            delattr(holder, name)
+        else:
+            setattr(holder, name, own)
     if not swapped.calls:
         warnings.warn(
             f"{target} was swapped but never called: nothing in the block uses it", stacklevel=3
@@ -82,21 +87,28 @@ def _resolve(target: str) -> tuple[Any, str, Callable]:
         holder = getattr(owner, part)
     if not inspect.isfunction(holder):
         raise ValueError(f"{target!r} is a {type(holder).__name__}, not a function")
+    if holder.__module__.split(".")[0] != PACKAGE:
+        raise ValueError(f"{target!r} is a function of {holder.__module__}, not of the book")
     return owner, parts[-1], holder
 
 
-def _places(holder: Any, name: str, original: Callable) -> list[tuple[Any, str]]:
+def _places(function: Callable) -> list[tuple[ModuleType, str]]:
     """Return every attribute of a module of the book that is this function."""
-    places = [(holder, name)]
-    for module_name, module in list(sys.modules.items()):
-        if module_name.split(".")[0] == PACKAGE and module is not None and module is not holder:
-            places += [(module, key) for key, value in vars(module).items() if value is original]
-    return places
+    return [
+        (module, name)
+        for module_name, module in list(sys.modules.items())
+        if module_name.split(".")[0] == PACKAGE and module is not None
+        for name, value in vars(module).items()
+        if value is function
+    ]
 
 
 def _adapt(original: Callable, function: Callable, target: str, swapped: Swapped) -> Callable:
     """Wrap the reader's function so that it can be called as the original is."""
-    theirs = inspect.signature(function).parameters
+    try:
+        theirs = inspect.signature(function).parameters
+    except ValueError:  # a builtin that does not say
+        theirs = {}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in theirs.values())
     signature = inspect.signature(original)
 
@@ -121,7 +133,7 @@ def _adapt(original: Callable, function: Callable, target: str, swapped: Swapped
             elif not _is_default(value, parameter.default):
                 raise TypeError(
                     f"the model calls {target} with {key}={_short(value)}, but your "
-                    f"{function.__name__} has no argument {key!r}"
+                    f"{getattr(function, '__name__', 'function')} has no argument {key!r}"
                 )
         swapped.is_inside = True
         try:

@@ -117,7 +117,7 @@ def _exercise_cells(item: Exercise) -> list[NotebookNode]:
     cells = [_code(item.stub), _code(f'{call}\n# hint("{item.id}")')]
     if item.pipeline:
         code = textwrap.dedent(item.pipeline).strip()
-        text = "Once it is right, the next cell runs **your** function inside the book's code."
+        text = "Once it is right, the next cell puts **your** function to work."
         cells += [_markdown(text), _code(f"if {call}:\n{textwrap.indent(code, '    ')}")]
     return cells
 
@@ -176,7 +176,7 @@ def _on_page(item: Exercise) -> str:
         body.append(f"````{{dropdown}} Hint {number}\n{text}\n````")
     solution = f"```python\n{_formatted(item.source)}\n```"
     if item.pipeline:
-        solution += "\n\nThe notebook goes on: it runs your function inside the book's own code."
+        solution += "\n\nThe notebook goes on and puts your function to work."
     return _exercise(item, "\n\n".join(body), solution)
 
 

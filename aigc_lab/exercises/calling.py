@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import contextlib
 import copy
 import ctypes
 import dis
+import functools
 import inspect
 import io
 import linecache
@@ -17,7 +19,7 @@ import threading
 import traceback
 import types
 import warnings
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from numbers import Number
@@ -103,6 +105,11 @@ class _Bounded(io.StringIO):
 
 # ------------------------------------------------------------------------------------- time limit
 
+# A function that is stopped may tidy up (`finally`, `with`). One that swallows `TimeIsUp` by a bare
+# `except:` inside a loop gets at this try one that comes back at once: into the handler itself,
+# from where it gets out, and so on through all handlers around it.
+PATIENCE = 3
+
 
 def _readers_turn(run: Callable, function: Any, args: tuple, kwargs: dict) -> Any:
     """Run the reader's code. `TimeIsUp` is raised only while this frame is on the stack."""
@@ -132,16 +139,16 @@ def _by_signal(seconds: float) -> Iterator[None]:
     """Use the process's alarm clock, which also wakes a function that sleeps."""
     rings = 0
 
+    class Back(TimeIsUp):
+        # Raising it rings again. Written in C, because Python looks for signals between its own
+        # instructions, but not on the way from here to the reader's handler.
+        __init__ = staticmethod(functools.partial(_thread.interrupt_main, signal.SIGALRM))
+
     def ring(number: int, frame: types.FrameType | None) -> None:
         nonlocal rings
-        if not _is_readers_turn(frame):
-            return
-        rings += 1
-        if rings == 3:
-            # Somebody's bare `except:` swallows it, inside a loop. Ring so often that one ring
-            # falls into the handler itself, from where it gets out.
-            signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-        raise TimeIsUp
+        if _is_readers_turn(frame):
+            rings += 1
+            raise TimeIsUp if rings < PATIENCE else Back
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
@@ -155,17 +162,24 @@ def _by_signal(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def _by_thread(seconds: float) -> Iterator[None]:
     """Let a second thread raise it in this one (where there is no alarm clock, as on Windows)."""
-    this = threading.get_ident()
+    this = ctypes.c_ulong(threading.get_ident())
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     finished = threading.Event()
+
+    class Back(TimeIsUp):
+        def __init__(self) -> None:
+            if _is_readers_turn(sys._getframe()):
+                back[self]  # a call would receive the next one itself, a subscript does not
+
+    back = defaultdict(functools.partial(raise_in, this, ctypes.py_object(Back)))
 
     def watch() -> None:
         wait, rings = seconds, 0
         while not finished.wait(wait):
-            if _is_readers_turn(sys._current_frames().get(this)):
-                raise_in(ctypes.c_ulong(this), ctypes.py_object(TimeIsUp))
+            if _is_readers_turn(sys._current_frames().get(this.value)):
                 rings += 1
-            wait = 0.05 if rings < 3 else 0.0002  # as in _by_signal
+                raise_in(this, ctypes.py_object(TimeIsUp if rings < PATIENCE else Back))
+            wait = 0.2
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -176,7 +190,7 @@ def _by_thread(seconds: float) -> Iterator[None]:
             with contextlib.suppress(TimeIsUp):  # one that comes too late
                 finished.set()
                 watcher.join()
-        raise_in(ctypes.c_ulong(this), None)  # one that has not come yet
+        raise_in(this, None)  # one that has not come yet
 
 
 @contextlib.contextmanager

@@ -48,8 +48,10 @@ def _hands(draw):
         yours = [tokens_per_turn(pair, 512, base) for pair in range(256)]
         axes.plot(yours, label=f"yours, base {base:,.0f}")
         print(f"base {base:7,.0f}: the slowest hand goes round once in {yours[-1]:,.0f} tokens,")
-        print(f"{1e6 / yours[-1]:17.1f} times in a million tokens")
+        print(f"              {1e6 / yours[-1]:.1f} times in a text of a million tokens")
         assert np.allclose(yours, 2 * np.pi / frequencies(512, base))
+    print("A hand that has gone round no longer tells roughly where we are: models for long")
+    print("texts take a larger base.")
     axes.axhline(1e6, ls="--", color=plots.BLACK, label="a million tokens")
     axes.set(xlabel="pair i", ylabel="tokens per turn", yscale="log")
     _ = axes.legend()
@@ -191,8 +193,8 @@ def _slopes(draw):
     minutes=10,
     statement=r"""
     ALiBi adds $-m_h\,|t - s|$ to the score of query $t$ and key $s$ in head $h$. Compute what is
-    added, for the slopes $m$ of shape $(H,)$ and a sequence of $T$ tokens. Mask nothing: that is
-    the mask's task.
+    added, shape $(H, T, T)$, for `slopes` $m$ of shape $(H,)$ and $T$ = `n_tokens`. Hide nothing:
+    that is the mask's task.
     """,
     hints=[
         "First the distances, the same for all heads: a table of shape $(T, T)$, with the query in "
@@ -425,19 +427,25 @@ averages_to_a_distance = question(
     cancel 0 and 1 without cancelling everything: that is two conditions on two coefficients, and
     the exponentials are linearly independent. Each further distance needs one more head.
 
-    With four heads one can cancel 0, 1 and 2; what is left begins at distance 3, but does not end
-    there. Steep slopes make it fall off quickly, so that the third token dominates; with gentle
-    slopes the fourth and fifth count nearly as much, the exponentials resemble one another, and the
-    coefficients that cancel must be large. To see it, with the slopes of the chapter's experiment:
+    With four heads one can cancel 0, 1 and 2, but what is left does not end at distance 3. Solve
+    the four equations and, with $x_h = e^{-m_h}$, distance 4 contributes $x_1 + x_2 + x_3 + x_4$
+    times as much as distance 3. If all slopes are steep, this is small: the third token dominates.
+    If all are gentle, it is nearly 4, and since the exponentials resemble one another, the
+    coefficients that cancel are huge. Here are the usual slopes for four heads, those of the
+    chapter's second try, and four that are all steep:
 
     ```python
     d = np.arange(7)
-    for steeper in (1, 8):
-        m = steeper * 2.0 ** np.array([[-2], [-4], [-6], [-8]])
+    for slopes in [(1 / 4, 1 / 16, 1 / 64, 1 / 256), (2, 1 / 2, 1 / 8, 1 / 32), (1.5, 2, 3, 4)]:
+        m = np.array(slopes)[:, None]
         weights = (1 - np.exp(-m)) * np.exp(-m * d)  # (4 heads, 7 distances)
         c = np.linalg.solve(weights[:, :4].T, [0, 0, 0, 1])  # 0 up to distance 2, 1 at 3
-        print("coefficients", c.round(1), "contributions", (c @ weights).round(2))
+        print(f"largest coefficient {abs(c).max():9,.0f}, contributions", (c @ weights).round(2))
     ```
+
+    So averages alone give "exactly three back" roughly at best, if all slopes are steep, and not at
+    all with gentle ones. A trained model has more at hand: scores that depend on content, and a
+    second layer.
     """,
 )
 
@@ -620,13 +628,13 @@ train_longer = question(
     In the chapter's notebook, `notebooks/03_positional_encoding.ipynb`, repeat the experiment on
     the neighbours with four times as many steps: `train(neighbours, p, seed, n_steps=800)` for each
     `p` in `POSITIONS` and each seed in `SEEDS`, then `loss_by_position` and `summary`. It runs for
-    a few minutes. Before you look: which of the statements that we read off will survive?
+    a minute or two. Before you look: which of the statements that we read off will survive?
     """,
     answer=r"""
     In our runs the gaps among the four encodings within 24 nearly close, and all come close to the
-    rule's own loss. "None" improves and stays behind. The collapse beyond 24 stays, and gets worse:
-    longer training on short sequences makes the models surer, not more general. ALiBi's loss far
-    out comes down.
+    rule's own loss (0.50 to 0.54, and 0.50 for the rule). "None" improves (0.87 to 0.70) and stays
+    behind. The collapse beyond 24 stays, and gets worse: longer training on short sequences makes
+    the models surer, not more general. ALiBi's loss far out comes down (0.64 to 0.53).
     """,
 )
 
@@ -748,7 +756,7 @@ def _projections(draw):
 def to_half_split(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
     """Rows of a query or key projection, from interleaved to half-split: (H·D, C) to (H·D, C)."""
     rows = torch.arange(len(weight)).view(n_heads, -1, 2)  # (H, D/2, 2)
-    order = rows.transpose(1, 2).flatten()  # within each head the even ones, then the odd ones
+    order = rows.transpose(1, 2).flatten()  # in each head even, then odd rows
     return weight[order]
 
 
@@ -764,13 +772,35 @@ none_lives_on = question(
     and three layers on the neighbours, `train(neighbours, "none", seed, n_layers=1)`, and compare
     the losses within 24, `loss_by_position(model, neighbours)[3:24].mean()`, for three seeds each.
     Which part of its success is order? What happens far beyond 24, at `[96:]`?
+
+    Then ask the trained models a second way: in test sequences of 24 tokens, exchange the last
+    token but one with an earlier one, and compare the loss at the last place. Predict for each
+    number of layers what happens.
     """,
     answer=r"""
     One layer lives on the last token (known through the residual path) and on how often each token
     occurred. What two and three layers gain over it, they gain from order, which later layers
-    derive from the causal mask. In our runs the loss within 24 falls with each layer and stays
-    above that of every encoding, while far beyond 24 the deeper models are the *worse* ones: the
-    order that they have derived does not extend. Report three seeds; the exact sizes depend on the
-    training.
+    derive from the causal mask. In our runs the loss within 24 falls with each layer (about 1.07,
+    0.87, 0.82) and stays above that of every encoding, while far beyond 24 the deeper models are
+    the *worse* ones: the order that they have derived does not extend. Report three seeds; the
+    exact sizes depend on the training.
+
+    The exchange changes nothing at all for one layer, as it must. It costs two layers 0.2 to 0.4
+    nats and three layers 0.6 to 0.7: the more a model knows about order, the more it relies on it.
+
+    ```python
+    inputs, targets = neighbours(2000, 24, torch.Generator().manual_seed(1000))
+    exchanged = inputs.clone()
+    exchanged[:, [10, 22]] = inputs[:, [22, 10]]
+    for n_layers in (1, 2, 3):
+        for seed in SEEDS:
+            model = train(neighbours, "none", seed, n_layers=n_layers)
+            with torch.no_grad():
+                before, after = (
+                    F.cross_entropy(model(x)[0][:, -1], targets[:, -1]).item()
+                    for x in (inputs, exchanged)
+                )
+            print(f"{n_layers} layers: {before:.2f} before, {after:.2f} after the exchange")
+    ```
     """,
 )

@@ -99,8 +99,8 @@ def _scores(draw):
     returns="row column",
     mistakes=[
         Mistake(
-            "You take `exp` of the raw scores, which overflows above 709; subtract each row's "
-            "maximum first.",
+            "You take `exp` of the raw scores: above 709 it overflows, and far below 0 every term "
+            "is 0. Subtract each row's maximum first.",
             " - largest",
             "",
         ),

@@ -39,7 +39,7 @@ def load() -> State:
     state, problem = _read()
     if problem:
         _warn(problem)
-    return {**state, **_not_saved}
+    return _with_unsaved(state)
 
 
 def update(change: Callable[[State], Any]) -> Any:
@@ -53,15 +53,26 @@ def update(change: Callable[[State], Any]) -> Any:
                 _warn(problem)
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(file, f"{file}.damaged")  # nothing is thrown away
+            state = _with_unsaved(state)
             result = change(state)
             content = {"version": VERSION, "exercises": state}
             write_atomically(file, json.dumps(content, indent=1).encode() + b"\n")
+            _not_saved.clear()
             return result
-    except (OSError, Timeout) as error:
+    except (OSError, Timeout, NotImplementedError) as error:  # the last: no locks on this disk
         _warn(f"cannot be written ({error}): results are remembered in this session only")
-        for name, entry in load().items():
-            _not_saved.setdefault(name, entry)
+        _not_saved.update(load())
         return change(_not_saved)
+
+
+def _with_unsaved(state: State) -> State:
+    """Add what could not be written earlier in this session; what is done stays done."""
+    unsaved = {
+        name: dict(entry)
+        for name, entry in _not_saved.items()
+        if state.get(name, {}).get("state") != DONE
+    }
+    return {**state, **unsaved}
 
 
 def _read() -> tuple[State, str]:
@@ -109,7 +120,7 @@ def _is_state(entries: Any) -> bool:
     return isinstance(entries, dict) and all(
         isinstance(entry, dict)
         and entry.get("state") in (DONE, TRIED, OPEN)
-        and all(type(entry.get(name)) is int for name in ("tries", "hints"))
+        and all(type(entry.get(name)) is int and entry[name] >= 0 for name in ("tries", "hints"))
         for entry in entries.values()
     )
 
