@@ -12,10 +12,12 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from tools import vendor
+from aigc_lab.exercises import catalog
+from tools import exercises, vendor
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = {"desktop": (1400, 900), "phone": (375, 740)}
+STRAIGHT = str.maketrans("“”‘’", "\"\"''")
 HASH = re.compile(r"[0-9a-f]{16,}")
 # Attributes that make a browser load something by itself; the href of <a> does not.
 LOADING = [
@@ -285,3 +287,37 @@ def test_dark_mode_is_dark(visit) -> None:
         shade[mode] = sum(int(part) for part in re.findall(r"\d+", colour)[:3])
         assert not tab.problems
     assert shade["dark"] < 200 < 600 < shade["light"]
+
+
+# ---------------------------------------------------------------------------------------- exercises
+
+
+@pytest.mark.parametrize("chosen", exercises.sets(ROOT), ids=lambda chosen: chosen.name)
+def test_exercises_are_numbered_folded_and_can_be_downloaded(site: Path, chosen) -> None:
+    page = soup(site / "notebooks" / f"{chosen.name}.html")
+    items = catalog.exercises_of(chosen.chapter)
+    heads = [box.select_one(".admonition-title") for box in page.select("div.exercise")]
+    titles = [" ".join(head.get_text().split()).translate(STRAIGHT) for head in heads]
+    assert titles == [
+        f"Exercise {chosen.number}.{number} ({item.title})"
+        for number, item in enumerate(items, start=1)
+    ]
+    solutions = page.select("div.solution")
+    assert len(solutions) == len(items)
+    for box, item in zip(solutions, items, strict=True):
+        assert "dropdown" in box["class"]
+        assert f"#{exercises.label(item)}" in [link["href"] for link in box.select("a")]
+    hints = page.select("div.exercise details")
+    assert len(hints) == sum(len(item.hints) for item in items if hasattr(item, "hints"))
+    assert not any(hint.has_attr("open") for hint in hints)
+    (link,) = page.select("a.download[href$='.ipynb']")
+    downloaded = site / "notebooks" / unquote(link["href"])
+    assert downloaded.resolve().read_bytes() == chosen.notebook_path.read_bytes()
+
+
+def test_a_reference_to_an_exercise_leads_to_it(site: Path) -> None:
+    page = soup(site / "notebooks" / "03_positional_encoding.html")
+    label = "positional-encoding-none-lives-on"
+    links = [link for link in page.select(f"a[href='#{label}']") if not link.find_parent(id=label)]
+    assert any(not link.find_parent("div", class_="solution") for link in links)
+    assert "exercise" in page.find(id=label)["class"]

@@ -86,11 +86,12 @@ def make_notebook(chosen: Set) -> NotebookNode:
     """Return the notebook, not run."""
     intro = (
         f"# Exercises: {chosen.title()}\n\n"
-        "Each exercise is a function with its code missing. Write it, run the cell, then run the "
-        "cell below it: it tells you whether the function is right and, if not, what it does "
-        'wrong. `hint("...")` gives one hint at a time, `solution("...")` a solution. The chapter '
-        f"is [here](../{chosen.name}.ipynb). In a shell, `python -m aigc_lab exercises` shows "
-        "what you have done so far."
+        "Most exercises are functions with their code missing. Write the code, run the cell, then "
+        "run the cell below it: it tells you whether the function is right and, if not, what it "
+        "does wrong. The others are questions to be answered in words: write between the quotes, "
+        'run the cell, and compare. `hint("...")` gives one hint at a time, `solution("...")` a '
+        f"solution. The chapter is [here](../{chosen.name}.ipynb). In a shell, "
+        "`python -m aigc_lab exercises` shows what you have done so far."
     )
     imports = "\n".join([*catalog.imports_of(chosen.chapter), "", ENGINE])
     cells = [_markdown(intro), _code(imports)]
@@ -169,7 +170,7 @@ def make_page(chosen: Set) -> str:
 
 def _on_page(item: Exercise) -> str:
     body = [
-        f"*About {item.minutes} minutes.* {item.statement}",
+        f"{_head(item)}{item.statement}",
         f"```python\n{_formatted(item.stub)}\n```",
     ]
     for number, text in enumerate(item.hints, start=1):
@@ -184,7 +185,12 @@ def _question_on_page(item: Question) -> str:
     answer = item.answer
     if not item.has_one_answer:
         answer = f"There is no single right answer. This is ours.\n\n{answer}"
-    return _exercise(item, f"*About {item.minutes} minutes, in words.* {item.statement}", answer)
+    return _exercise(item, f"{_head(item)}{item.statement}", answer)
+
+
+def _head(item: Item) -> str:
+    words = ", in words" if isinstance(item, Question) else ""
+    return f"`{item.id}`, *about {item.minutes} minutes{words}*\n\n"
 
 
 def _exercise(item: Item, body: str, solution: str) -> str:

@@ -108,11 +108,11 @@ def learn_merges(
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
 
-    vocabulary = [bytes([byte]) for byte in alphabet]
-    id_of = {token: index for index, token in enumerate(vocabulary)}
-    merges: dict[Pair, int] = {}  # pair -> id of the token that it makes
+    # Every merge makes a new token: one string of bytes is never joined in two ways (an exercise of
+    # the chapter on tokens asks why).
+    merges: list[Pair] = []
     with tqdm(total=n_tokens, disable=not progress, unit=" tokens") as bar:
-        while heap and len(vocabulary) < 256 + n_tokens:
+        while heap and len(merges) < n_tokens:
             negative_count, pair = heapq.heappop(heap)
             count = pair_counts.get(pair, 0)
             if -negative_count != count:  # out of date: put it back where it belongs
@@ -121,21 +121,18 @@ def learn_merges(
                 continue
             if count < min_count:
                 break
-            token = vocabulary[pair[0]] + vocabulary[pair[1]]
-            if token not in id_of:  # two different pairs can spell the same bytes
-                id_of[token] = len(vocabulary)
-                vocabulary.append(token)
-                bar.update()
-            merges[pair] = id_of[token]
+            merged = 256 + len(merges)
+            merges.append(pair)
+            bar.update()
 
-            changes = _merge_in_words(pair, id_of[token], words, counts, where)
+            changes = _merge_in_words(pair, merged, words, counts, where)
             del pair_counts[pair]
             changes.pop(pair, None)
             for changed, change in changes.items():
                 pair_counts[changed] += change
                 if change > 0:
                     heapq.heappush(heap, (-pair_counts[changed], changed))
-    return list(merges)
+    return merges
 
 
 def _merge_in_words(

@@ -50,7 +50,7 @@ def imports_of(chapter: str) -> list[str]:
 
 
 def find(exercise_id: str) -> Exercise | Question:
-    """Return the exercise with this id.
+    """Return the exercise with this id, or with this name.
 
     Raises:
         ValueError: there is none; names those with similar ids.
@@ -60,11 +60,15 @@ def find(exercise_id: str) -> Exercise | Question:
         for item in exercises_of(chapter):
             if item.name == name:
                 return item
-    ids = [item.id for item in all_exercises()]
+    everything = all_exercises()
+    for item in everything:
+        if item.name == exercise_id:  # no two have the same name
+            return item
+    ids = [item.id for item in everything]
     near = difflib.get_close_matches(str(exercise_id), ids, n=3, cutoff=0.4)
     meant = " or ".join(repr(one) for one in near)
     raise ValueError(
         f"there is no exercise {exercise_id!r}"
-        + (f"; did you mean {meant}?" if near else "")
-        + " All of them: python -m aigc_lab exercises"
+        + (f"; did you mean {meant}?" if near else ";")
+        + " `python -m aigc_lab exercises` lists them all"
     )

@@ -1,6 +1,7 @@
 """Exercises of chapter 03, positional encoding."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -68,6 +69,26 @@ def _hands(draw):
             "360",
         ),
         Mistake(
+            "You took π for a full turn; that is half of one, 2π.",
+            "2 * math.pi",
+            "math.pi",
+        ),
+        Mistake(
+            "You rounded to the nearest whole number; asked is the number itself, such as 6.28….",
+            "return 2 * math.pi / omega",
+            "return round(2 * math.pi / omega)",
+        ),
+        Mistake(
+            "You rounded up to whole tokens; asked is the number itself, such as 6.28….",
+            "return 2 * math.pi / omega",
+            "return math.ceil(2 * math.pi / omega)",
+        ),
+        Mistake(
+            "You rounded down to whole tokens; asked is the number itself, such as 6.28….",
+            "return 2 * math.pi / omega",
+            "return math.floor(2 * math.pi / omega)",
+        ),
+        Mistake(
             "You left out the 2 in the exponent, -2i/C. There are C/2 hands, and with i/C the "
             "slowest would still turn faster than 1/√base.",
             "-2 * pair / d_model",
@@ -102,7 +123,7 @@ def _hands(draw):
     ],
 )
 def tokens_per_turn(pair: int, d_model: int, base: float) -> float:
-    """Tokens that hand `pair` (0 .. C/2 - 1) needs for one full turn; C = d_model."""
+    """Tokens in one round of hand `pair`, 0 .. C/2 - 1, where C = d_model."""
     omega = base ** (-2 * pair / d_model)  # radians per token
     return 2 * math.pi / omega
 
@@ -112,23 +133,41 @@ def tokens_per_turn(pair: int, d_model: int, base: float) -> float:
 
 def _padded(draw):
     yield Case("one token", torch.tensor([[True]]))
-    yield Case("no padding", torch.ones(1, 4, dtype=torch.bool))
+    yield Case("no padding", torch.ones(2, 3, dtype=torch.bool))
     yield Case("padded on the left", torch.tensor([[False, False, True, True, True]]))
     yield Case("padded on the right", torch.tensor([[True, True, True, False, False]]))
     yield Case("nothing but padding", torch.zeros(1, 6, dtype=torch.bool))
+    both = torch.tensor([[False, False, True, True], [True, True, False, False]])
+    yield Case("one row padded on the left, one on the right", both)
     T = draw.integer(5, 9)
-    starts = torch.tensor(draw.integers(0, T - 1, 4))[:, None]
-    yield Case("a batch, padded on the left", torch.arange(T) >= starts)
-    yield Case("a batch, padded on the right", torch.arange(T) < T - starts)
+    n_pads = torch.tensor(draw.integers(0, T - 1, 4))[:, None]
+    on_the_left, on_the_right = torch.arange(T) >= n_pads, torch.arange(T) < T - n_pads
+    yield Case("a batch, padded on the left", on_the_left)
+    yield Case("a batch, padded on the right", on_the_right)
+    is_left = torch.tensor([False, True, True, False])[:, None]
+    yield Case("a batch of both kinds", torch.where(is_left, on_the_left, on_the_right))
+
+
+def _one_side_for_all(is_real: torch.Tensor) -> torch.Tensor:
+    positions = torch.arange(is_real.shape[1]).expand(is_real.shape)
+    if (~is_real[:, 0]).any():
+        positions = positions - (~is_real).sum(dim=1, keepdim=True)
+    return positions * is_real
+
+
+def _from_the_first_real_token(is_real: torch.Tensor) -> torch.Tensor:
+    first = is_real.int().argmax(dim=1, keepdim=True)
+    return (torch.arange(is_real.shape[1]) - first).clamp(min=0)
 
 
 @exercise(
     title="Count from the first real token",
     minutes=10,
     statement=r"""
-    Texts of different lengths make a batch by padding the shorter ones, on the left or on the
-    right. `is_real`, boolean of shape $(B, T)$, is False at the padding. Number the real tokens of
-    each row 0, 1, 2, …; the padding gets 0, which does not matter, since nobody looks at it.
+    Texts of different lengths make a batch by padding the shorter ones: on the left or on the
+    right, and a batch may hold both kinds of row. `is_real`, boolean of shape $(B, T)$, is False at
+    the padding. Number the real tokens of each row 0, 1, 2, …, and put 0 at the padding. Nobody
+    looks at it there, but it must be a row that a table of learned positions has.
     """,
     hints=[
         "How many real tokens stand at or before a place? Compare that with the number it needs.",
@@ -145,8 +184,8 @@ def _padded(draw):
         ),
         Mistake("You count from 1; the first position is 0.", " - 1", ""),
         Mistake(
-            "You left the padding as it came out: -1 on the left. A table of learned positions "
-            "has no row -1.",
+            "You left the padding as it came out: -1 on the left, which is no row of a table of "
+            "learned positions, and on the right the last number once more. Both become 0.",
             "positions.masked_fill(~is_real, 0)",
             "positions",
         ),
@@ -155,6 +194,22 @@ def _padded(draw):
             "number.",
             "positions.masked_fill(~is_real, 0)",
             "positions.clamp(min=0)",
+        ),
+        Mistake(
+            "You put -1 at the padding; a table of learned positions has no such row. Asked is 0.",
+            "positions.masked_fill(~is_real, 0)",
+            "positions.masked_fill(~is_real, -1)",
+        ),
+        Mistake(
+            "You put 1 at the padding, as `transformers` does. That is a valid row, too, and the "
+            "real tokens are right; asked is 0.",
+            "positions.masked_fill(~is_real, 0)",
+            "positions.masked_fill(~is_real, 1)",
+        ),
+        Mistake(
+            "The real tokens are right, but padding on the *right* is numbered on after the text "
+            "(and a row of nothing but padding from 0); asked is 0.",
+            _from_the_first_real_token,
         ),
         Mistake(
             "You counted down the batch; each row is a text of its own.",
@@ -167,10 +222,23 @@ def _padded(draw):
                 torch.arange(is_real.shape[1]) - (~is_real).sum(dim=1, keepdim=True)
             ).clamp(min=0),
         ),
+        Mistake(
+            "You subtracted all the padding of a row. Padding on the *right* moves nothing: now "
+            "the first tokens of such a row get negative positions.",
+            "is_real.cumsum(dim=1) - 1",
+            "torch.arange(is_real.shape[1]) - (~is_real).sum(dim=1, keepdim=True)",
+        ),
+        Mistake(
+            "You chose the side of the padding once for the whole batch; each row has its own.",
+            _one_side_for_all,
+        ),
     ],
 )
 def positions_of_real_tokens(is_real: torch.Tensor) -> torch.Tensor:
-    """Position of each token in its own text: boolean (B, T) to int64 (B, T), 0 at padding."""
+    """Position of each token in its own text, 0 at padding.
+
+    Boolean (B, T) to int64 (B, T).
+    """
     positions = is_real.cumsum(dim=1) - 1
     return positions.masked_fill(~is_real, 0)
 
@@ -182,8 +250,8 @@ def _slopes(draw):
     def slopes(n_heads):
         return draw.tensor(n_heads).abs() + 0.1
 
-    yield Case("one token", slopes(1), 1)
-    yield Case("two tokens", slopes(1), 2)
+    yield Case("two heads", slopes(2), 3)
+    yield Case("one token", slopes(4), 1)
     yield Case("as many heads as tokens", slopes(3), 3)
     yield Case("several heads", slopes(draw.integer(2, 5)), draw.integer(5, 9))
 
@@ -249,7 +317,10 @@ def _slopes(draw):
     ],
 )
 def alibi_penalty(slopes: torch.Tensor, n_tokens: int) -> torch.Tensor:
-    """What ALiBi adds to the scores: slopes (H,) to (H, T, T), queries before keys."""
+    """What ALiBi adds to the scores.
+
+    slopes (H,) to (H, T, T), queries before keys.
+    """
     positions = torch.arange(n_tokens)
     distance = (positions[:, None] - positions).abs()  # (T, T)
     return -slopes[:, None, None] * distance
@@ -280,7 +351,8 @@ wrong_pairing_passes = question(
     x = torch.eye(8)[0].view(1, 1, 1, 8)  # B, H, T = 1, D = 8
     cos, sin = rope_angles(torch.tensor([1]), 8)
     for pairing in ("interleaved", "half_split"):
-        print(pairing, apply_rope(x, cos, sin, pairing).flatten().nonzero().flatten().tolist())
+        turned = apply_rope(x, cos, sin, pairing).flatten()
+        print(pairing, turned.nonzero().flatten().tolist())
     ```
     """,
 )
@@ -297,16 +369,26 @@ def _encodings(draw):
     yield Case("one clock", encode([5], 2), 2)
     yield Case("two clocks", encode([3], 4), 1)
     yield Case("staying where it is", encode([0, 7], 4), 0)
+    yield Case("before the start", encode([-3, 6], 4), 5)
     yield Case("neighbours, moved back", encode([10, 11, 12], 6), -4)
     yield Case("from the start", encode(range(5), 8), 3)
     positions = draw.integers(0, 500, 6)
     yield Case("positions in any order", encode(positions, 16), draw.integer(5, 50))
     yield Case("far back", encode(positions, 32), -draw.integer(500, 1000))
+    far_on = draw.integers(1_000_000, 9_000_000, 3)
+    yield Case("millions of tokens on", encode(far_on, 10), draw.integer(5, 50))
 
 
 def _add_the_shift(encoding: np.ndarray, k: int) -> np.ndarray:
     angles = k * 10_000 ** (-np.arange(0, encoding.shape[1], 2) / encoding.shape[1])
     return encoding + np.stack([np.sin(angles), np.cos(angles)], axis=-1).flatten()
+
+
+def _from_angles(encoding: np.ndarray, k: int, angles_of: Callable) -> np.ndarray:
+    T, C = encoding.shape
+    angles = angles_of(encoding[:, 0::2], encoding[:, 1::2])
+    angles = angles + k * 10_000 ** (-np.arange(0, C, 2) / C)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(T, C)
 
 
 def _one_after_the_other(encoding: np.ndarray, k: int) -> np.ndarray:
@@ -328,11 +410,11 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
     title="Moving on without knowing the time",
     minutes=20,
     statement=r"""
-    Each row of `encoding`, shape $(T, C)$, is the sinusoidal encoding of some position, with
-    $\sin(t\omega_i)$ in dimension $2i$, $\cos(t\omega_i)$ in $2i + 1$ and
-    $\omega_i = 10000^{-2i/C}$. You are not told the positions $t$, and they come in any order.
-    Return the encodings of the positions $t + k$ all the same, for any whole number $k$: positive,
-    0, or negative.
+    Each row of `encoding`, a float64 array of shape $(T, C)$, is the sinusoidal encoding of some
+    position, with $\sin(t\omega_i)$ in dimension $2i$, $\cos(t\omega_i)$ in $2i + 1$ and
+    $\omega_i = 10000^{-2i/C}$. You are not told the positions $t$: they come in any order and may
+    be in the millions, or negative. Return the encodings of the positions $t + k$ all the same, in
+    float64, for any whole number $k$: positive, 0, or negative.
     """,
     hints=[
         "Each pair (sine, cosine) is a clock hand, and a clock need not know the time to be put "
@@ -389,6 +471,30 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
             _encode_row_numbers,
         ),
         Mistake(
+            "You took every cosine for positive, as arcsin and √(1 − sin²) do. The sine alone does "
+            "not tell whether a hand points up or down; `encoding` holds the cosine, too.",
+            lambda encoding, k: _from_angles(
+                encoding, k, lambda sin, cos: np.arcsin(sin.clip(-1, 1))
+            ),
+        ),
+        Mistake(
+            "You took every sine for positive, as arccos and √(1 − cos²) do. The cosine alone does "
+            "not tell whether a hand points left or right; `encoding` holds the sine, too.",
+            lambda encoding, k: _from_angles(
+                encoding, k, lambda sin, cos: np.arccos(cos.clip(-1, 1))
+            ),
+        ),
+        Mistake(
+            "Hands that point down come out reversed: arctan(sin/cos) cannot tell a hand from the "
+            "opposite one, since the signs cancel. `np.arctan2` can; simpler still is to need no "
+            "angle.",
+            lambda encoding, k: _from_angles(encoding, k, lambda sin, cos: np.arctan(sin / cos)),
+        ),
+        Mistake(
+            "You return `encoding` as it came: no hand has moved.",
+            lambda encoding, k: encoding.copy(),
+        ),
+        Mistake(
             "You changed the sines first and made the cosines from the *new* sines; both need the "
             "old ones.",
             _one_after_the_other,
@@ -396,7 +502,10 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
     ],
 )
 def move_on(encoding: np.ndarray, k: int) -> np.ndarray:
-    """Encodings of the positions t + k, from those of unknown positions t: (T, C) to (T, C)."""
+    """Encodings of the positions t + k, from those of unknown positions t.
+
+    (T, C) to (T, C), both float64.
+    """
     C = encoding.shape[1]
     angle = k * 10_000 ** (-np.arange(0, C, 2) / C)  # (C/2,)
     sin, cos = encoding[:, 0::2], encoding[:, 1::2]  # (T, C/2) each
@@ -430,17 +539,22 @@ averages_to_a_distance = question(
     With four heads one can cancel 0, 1 and 2, but what is left does not end at distance 3. Solve
     the four equations and, with $x_h = e^{-m_h}$, distance 4 contributes $x_1 + x_2 + x_3 + x_4$
     times as much as distance 3. If all slopes are steep, this is small: the third token dominates.
-    If all are gentle, it is nearly 4, and since the exponentials resemble one another, the
-    coefficients that cancel are huge. Here are the usual slopes for four heads, those of the
-    chapter's second try, and four that are all steep:
+    If all are gentle, it is nearly 4.
+
+    The coefficient of head $h$ is $1 / \bigl((1 - x_h) \prod_{j \ne h} (x_h - x_j)\bigr)$, which is
+    large for all slopes, since the $x_h$ share the room between 0 and 1. Steep ones crowd near 0,
+    gentle ones near 1, where $1 - x_h$ is small as well: theirs are by far the largest. Here are
+    the usual slopes for four heads, those of the chapter's second try, and four that are all steep:
 
     ```python
     d = np.arange(7)
-    for slopes in [(1 / 4, 1 / 16, 1 / 64, 1 / 256), (2, 1 / 2, 1 / 8, 1 / 32), (1.5, 2, 3, 4)]:
+    usual = (1 / 4, 1 / 16, 1 / 64, 1 / 256)
+    for slopes in [usual, (2, 1 / 2, 1 / 8, 1 / 32), (1.5, 2, 3, 4)]:
         m = np.array(slopes)[:, None]
         weights = (1 - np.exp(-m)) * np.exp(-m * d)  # (4 heads, 7 distances)
-        c = np.linalg.solve(weights[:, :4].T, [0, 0, 0, 1])  # 0 up to distance 2, 1 at 3
-        print(f"largest coefficient {abs(c).max():9,.0f}, contributions", (c @ weights).round(2))
+        c = np.linalg.solve(weights[:, :4].T, [0, 0, 0, 1])  # distances 0 to 3
+        print(f"largest coefficient {abs(c).max():9,.0f},", end=" ")
+        print("contributions", (c @ weights).round(2))
     ```
 
     So averages alone give "exactly three back" roughly at best, if all slopes are steep, and not at
@@ -457,9 +571,10 @@ def _queries(draw):
         return torch.tensor(values)
 
     yield Case("position 0", draw.tensor(1, 1, 1, 2), positions(0))
-    yield Case("one pair", draw.tensor(1, 1, 1, 2), positions(1))
-    yield Case("two pairs", draw.tensor(1, 1, 1, 4), positions(3))
-    yield Case("a new token behind 20 old ones", draw.tensor(1, 2, 1, 4), positions(20))
+    yield Case("one pair", draw.tensor(1, 1, 3, 2), positions(1, 2, 5))
+    yield Case("two pairs", draw.tensor(1, 2, 3, 4), positions(3, 0, 1))
+    yield Case("a new token behind 20 old ones", draw.tensor(1, 3, 1, 4), positions(20))
+    yield Case("far into a text", draw.tensor(1, 2, 3, 4), positions(257, 259, 400))
     yield Case("as many heads as tokens", draw.tensor(1, 3, 3, 6), positions(0, 1, 2))
     yield Case("another base", draw.tensor(1, 1, 2, 8), positions(4, 5), base=500.0)
     T = draw.integer(5, 8)
@@ -481,8 +596,9 @@ def _angles_for_neighbours(
     title="RoPE in half-split pairs",
     minutes=30,
     statement=r"""
-    Write RoPE with the pairing of the `transformers` library: dimensions $i$ and $i + D/2$ form
-    pair $i$, for $i = 0, \dots, D/2 - 1$. In a token at position $t$, turn pair $(a, b)$ by the
+    Write RoPE with the pairing of the `transformers` library, in torch throughout, so that
+    gradients pass through to `x`. Dimensions $i$ and $i + D/2$ form pair $i$, for
+    $i = 0, \dots, D/2 - 1$. In a token at position $t$, turn pair $(a, b)$ by the
     angle $t\,\omega_i$ with $\omega_i = \text{base}^{-2i/D}$, to
     $(a\cos - b\sin,\; a\sin + b\cos)$. `x` has shape $(B, H, T, D)$; `positions`, shape $(T,)$,
     says where each token stands, which need not be 0, 1, 2, ….
@@ -584,6 +700,35 @@ def _angles_for_neighbours(
             "torch.arange(D // 2)",
         ),
         Mistake(
+            "You divided by H·D, the width of all heads together. The angles belong to one head, "
+            "of width D.",
+            "2) / D",
+            "2) / (x.shape[1] * D)",
+        ),
+        Mistake(
+            "You always use 10,000; models for long texts take another `base`.",
+            "base **",
+            "10_000.0 **",
+        ),
+        Mistake(
+            "You rounded the angles to bfloat16. It keeps three digits at best; angles need "
+            "float32.",
+            "angles.cos(), angles.sin()",
+            "angles.bfloat16().cos(), angles.bfloat16().sin()",
+        ),
+        Mistake(
+            "Your angles went through bfloat16. Back in float32 they do not regain their digits.",
+            "angles.cos(), angles.sin()",
+            "angles.bfloat16().float().cos(), angles.bfloat16().float().sin()",
+        ),
+        Mistake(
+            "You rounded the positions to bfloat16, which from 257 on cannot tell one whole number "
+            "from the next. Leave them whole numbers, or use float32.",
+            "positions[:, None]",
+            "positions.bfloat16()[:, None]",
+        ),
+        Mistake("You return `x` as it came: nothing is turned.", lambda x, *_, **__: x.clone()),
+        Mistake(
             "You put the positions on the axis of the heads: x is (B, H, T, D), so a table of "
             "angles (T, D/2) broadcasts as it is.",
             "positions[:, None]",
@@ -607,7 +752,8 @@ def rotate_half_split(
 ) -> torch.Tensor:
     """RoPE with pairs (i, i + D/2).
 
-    x: queries or keys (B, H, T, D), float32; positions: (T,), int64. Returns (B, H, T, D).
+    x: queries or keys (B, H, T, D), float32; positions: (T,), int64.
+    Returns (B, H, T, D), by torch operations alone: gradients are to reach x.
     """
     D = x.shape[-1]
     omega = base ** (-torch.arange(0, D, 2) / D)  # (D/2,)
@@ -643,10 +789,12 @@ train_longer = question(
 
 def _projections(draw):
     yield Case("two heads of one pair", draw.tensor(4, 4), 2)
-    yield Case("one head of two pairs", draw.tensor(4, 4), 1)
     yield Case("one pair", draw.tensor(2, 10), 1)
-    yield Case("one head of three pairs", draw.tensor(6, 6), 1)
-    yield Case("two heads of two pairs", draw.tensor(8, 8), 2)
+    yield Case("two heads of two pairs", draw.tensor(8, 4), 2)
+    yield Case("two heads of three pairs", draw.tensor(12, 4), 2)
+    # One head comes after several, so that a failure is not shown where heads cannot be mixed up.
+    yield Case("one head of two pairs", draw.tensor(4, 16), 1)
+    yield Case("one head of three pairs", draw.tensor(6, 12), 1)
     n_heads, head_dim = draw.integer(2, 5), 2 * draw.integer(3, 6)
     width = n_heads * head_dim
     yield Case("a query projection", draw.tensor(width, width), n_heads)
@@ -747,6 +895,12 @@ def _projections(draw):
             "rows",
         ),
         Mistake(
+            "You exchanged heads and pairs. Heads stay where they are; within each, the pairs and "
+            "their two members change places.",
+            "rows.transpose(1, 2)",
+            "rows.transpose(0, 1)",
+        ),
+        Mistake(
             "You took every H-th row for a head; the rows of a head stand together, D at a time.",
             "view(n_heads, -1, 2)",
             "view(-1, n_heads).T.reshape(n_heads, -1, 2)",
@@ -754,7 +908,10 @@ def _projections(draw):
     ],
 )
 def to_half_split(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """Rows of a query or key projection, from interleaved to half-split: (H·D, C) to (H·D, C)."""
+    """Rows of a query or key projection, from interleaved to half-split.
+
+    (H·D, C) to (H·D, C).
+    """
     rows = torch.arange(len(weight)).view(n_heads, -1, 2)  # (H, D/2, 2)
     order = rows.transpose(1, 2).flatten()  # in each head even, then odd rows
     return weight[order]
@@ -800,7 +957,7 @@ none_lives_on = question(
                     F.cross_entropy(model(x)[0][:, -1], targets[:, -1]).item()
                     for x in (inputs, exchanged)
                 )
-            print(f"{n_layers} layers: {before:.2f} before, {after:.2f} after the exchange")
+            print(f"{n_layers} layers: {before:.2f}, exchanged {after:.2f}")
     ```
     """,
 )

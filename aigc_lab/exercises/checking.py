@@ -9,7 +9,12 @@ from time import monotonic
 from typing import Any
 
 from aigc_lab.exercises import catalog, progress
-from aigc_lab.exercises.calling import Outcome, arguments_that_do_not_fit, signature_text
+from aigc_lab.exercises.calling import (
+    Outcome,
+    arguments_that_do_not_fit,
+    described,
+    signature_text,
+)
 from aigc_lab.exercises.comparing import KINDS, Difference, compare, is_tensor
 from aigc_lab.exercises.declaring import Case, Exercise, Mistake, Question
 from aigc_lab.exercises.running import SECONDS, difference, gradient_difference, run, tolerance
@@ -69,7 +74,7 @@ def hint(exercise_id: str, number: int | None = None) -> None:
         number = progress.next_hint(exercise.id, n)
     elif not 1 <= number <= n:
         raise ValueError(f"{exercise.id} has the hints 1 to {n}, not {number}")
-    last = " It is the last one; `solution` shows a solution." if number == n else ""
+    last = " (This was the last hint; `solution` shows a solution.)" if number == n else ""
     show_text(f"**Hint {number} of {n}.** {exercise.hints[number - 1]}{last}")
 
 
@@ -188,7 +193,6 @@ def _wrong(exercise: Exercise, results: list[_Result], failed: list[_Result]) ->
     if outcome.printed.strip():
         shown = outcome.printed.strip().splitlines()[:LINES_OF_PRINT]
         lines.append("Printed on this input:\n" + "\n".join(shown))
-    lines.append(f'A hint: `hint("{exercise.id}")`')
     return Verdict(exercise.id, WRONG, tuple(lines), kind, mistake.says if mistake else "")
 
 
@@ -203,7 +207,7 @@ def _show(value: Any) -> str:
         shape = "×".join(str(n) for n in value.shape)
         kind = "tensor" if is_tensor(value) else "array"
         return f"{kind} {shape}"
-    text = repr(value)
+    text = getattr(value, "__name__", "") or repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -212,24 +216,28 @@ def _recognise(
 ) -> tuple[Mistake | None, bool]:
     """Return the known mistake that acts as the reader's function, and whether it does so always.
 
-    A function with two mistakes acts as neither of them everywhere; then the one that gives the
-    same on the input that we show is named, if it is the only one.
+    A function with two mistakes acts as neither of them everywhere. Then the one that fits most
+    failures is named, if that is more than half of them: on small inputs much looks alike.
     """
-    here = []
+    failures = [result for result in results if result.outcome.problem or result.difference]
+    best, share = None, 0.5
     for mistake in exercise.mistakes:
         function = exercise.wrong_implementation(mistake)
-        if _alike(exercise, function, worst):
-            if all(_alike(exercise, function, result) for result in results):
-                return mistake, True
-            here.append(mistake)
-    return (here[0], False) if len(here) == 1 else (None, False)
+        if not _alike(exercise, function, worst):
+            continue
+        if all(_alike(exercise, function, result) for result in results):
+            return mistake, True
+        fits = sum(_alike(exercise, function, result) for result in failures) / len(failures)
+        if fits > share:
+            best, share = mistake, fits
+    return best, False
 
 
 def _alike(exercise: Exercise, wrong: Callable, result: _Result) -> bool:
     """Say whether a known mistake gives the same as the reader's function on one case."""
     ours, theirs = run(exercise, wrong, result.case), result.outcome
     if ours.problem or theirs.problem:
-        return ours.problem == theirs.problem and type(ours.error) is type(theirs.error)
+        return ours.problem == theirs.problem and described(ours.error) == described(theirs.error)
     allowed = tolerance(exercise, result.case, ours.value, wrong)
     if compare(ours.value, theirs.value, allowed) is not None:
         return False

@@ -19,6 +19,7 @@ from aigc_lab.exercises.calling import readers_line
 from aigc_lab.exercises.declaring import Exercise, Question
 from aigc_lab.files import write_atomically
 
+SECONDS_FOR_A_FILE = 120
 MARKS = {progress.DONE: "\N{HEAVY CHECK MARK}", progress.TRIED: "\N{MULTIPLICATION SIGN}"}
 
 
@@ -48,6 +49,7 @@ def list_exercises() -> None:
     """Print chapters and exercises with their state."""
     state = progress.load()
     items = catalog.all_exercises()
+    width = max(len(item.id) for item in items)
     done = 0
     following = None
     for chapter, module in catalog.chapters().items():
@@ -60,16 +62,19 @@ def list_exercises() -> None:
             words = "  (in words)" if isinstance(item, Question) else ""
             click.echo(
                 f"  {MARKS.get(is_now, ' ')} {is_now:5} {item.minutes:3} min  "
-                f"{item.id:42} {item.title}{words}"
+                f"{item.id:{width}}  {item.title}{words}"
             )
     click.echo(f"\n{done} of {len(items)} done.", nl=False)
     if following:
         click.echo(f" Next: {following.id}, {following.title}.")
-        click.echo(
-            f"In the notebook: {notebook_of(following)}\n"
-            f"or in a file:    python -m aigc_lab exercises start {following.id} my.py\n"
-            f"                 python -m aigc_lab exercises watch my.py"
-        )
+        click.echo(f"In the notebook: {notebook_of(following)}")
+        if isinstance(following, Question):
+            click.echo(f"or here:         python -m aigc_lab exercises answer {following.id}")
+        else:
+            click.echo(
+                f"or in a file:    python -m aigc_lab exercises start {following.id} my.py\n"
+                f"                 python -m aigc_lab exercises watch my.py"
+            )
     else:
         click.echo(" That is all of them. Congratulations!")
     click.echo(f"(kept in {progress.path()})")
@@ -102,7 +107,8 @@ def start_command(exercise: Exercise | Question, file: Path) -> None:
     """Add the stub of exercise ID to FILE (made if it does not exist)."""
     if isinstance(exercise, Question):
         raise click.UsageError(
-            f"{exercise.id} is a question to answer in words: use {notebook_of(exercise)}"
+            f"{exercise.id} is a question to answer in words: "
+            f"python -m aigc_lab exercises answer {exercise.id}"
         )
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     if f"def {exercise.name}(" in before or f"class {exercise.name}" in before:
@@ -121,6 +127,20 @@ def start_command(exercise: Exercise | Question, file: Path) -> None:
         raise click.UsageError(f"there is no folder {file.parent}")
     write_atomically(file, text.encode("utf-8"))
     click.echo(f"{exercise.name} is in {file}; now: python -m aigc_lab exercises watch {file}")
+
+
+@exercises.command("answer")
+@click.argument("exercise", type=ExerciseId())
+def answer_command(exercise: Exercise | Question) -> None:
+    """Answer the question ID in words, then see our answer."""
+    if isinstance(exercise, Exercise):
+        raise click.UsageError(
+            f"{exercise.id} is answered by a function: "
+            f"python -m aigc_lab exercises start {exercise.id} my.py"
+        )
+    click.echo(f"{exercise.statement}\n")
+    text = click.prompt("Your answer, in a sentence or two", default="", show_default=False)
+    checking.check(exercise.id, text)
 
 
 @exercises.command("check")
@@ -143,7 +163,7 @@ def check_command(file: Path) -> None:
     found = [
         (by_name[name], value)
         for name, value in names.items()
-        if name in by_name and (inspect.isfunction(value) or inspect.isclass(value))
+        if name in by_name and not (inspect.ismodule(value) or inspect.isbuiltin(value))
     ]
     if not found:
         raise click.ClickException(
@@ -188,6 +208,15 @@ def check_in_new_process(file: Path) -> None:
     """Run the file from scratch, so that nothing is left over from before."""
     if sys.stdout.isatty():
         click.clear()
+    else:
+        click.echo()
     command = [sys.executable, "-m", "aigc_lab", "exercises", "check", str(file)]
-    subprocess.run(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=False)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    try:
+        subprocess.run(command, env=environment, check=False, timeout=SECONDS_FOR_A_FILE)
+    except subprocess.TimeoutExpired:
+        click.echo(
+            f"{file.name} was stopped after {SECONDS_FOR_A_FILE} seconds. Is there a loop outside "
+            "the functions that never ends?"
+        )
     click.echo(f"... waiting for {file.name} to be saved (Ctrl+C ends this)")

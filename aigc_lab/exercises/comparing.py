@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -39,6 +39,7 @@ class Difference:
     message: str
 
 
+@np.errstate(all="ignore")  # infinities and NaN are among the things compared
 def compare(
     expected: Any,
     got: Any,
@@ -58,6 +59,7 @@ def compare(
     return min(found, key=lambda difference: KINDS.index(difference.kind), default=None)
 
 
+@np.errstate(all="ignore")
 def tolerance_of(expected: Any, nudged: Any, input_scale: float, rtol: float) -> Any:
     """Return how far a right answer may be from `expected`, for each array or number in it.
 
@@ -143,8 +145,8 @@ def _differences(expected: Any, got: Any, tolerance: Any, axes: Any, name: str):
         yield from _array_differences(expected, got, tolerance, axes, name)
     elif isinstance(expected, Number | np.bool_):
         yield from _number_differences(expected, got, tolerance, name)
-    elif expected != got:
-        yield Difference("value", f"{_begin(name)} is not the right one.")
+    else:
+        yield from _other_differences(expected, got, name)
 
 
 def _type_difference(expected: Any, got: Any, name: str) -> str:
@@ -168,7 +170,7 @@ def _type_difference(expected: Any, got: Any, name: str) -> str:
         ("a list", "a numpy array"): "An array's .tolist() is a list.",
         ("a list", "a tensor"): "A tensor's .tolist() is a list.",
         ("text (str)", "bytes"): "bytes.decode() gives text.",
-        ("bytes", "text (str)"): "str.encode() gives bytes.",
+        ("bytes", "a list"): "bytes() makes bytes of a list of numbers.",
         ("a whole number", "a number"): "// divides whole numbers without a remainder.",
     }
     remedy = remedies.get((wanted, found), "")
@@ -181,7 +183,7 @@ def _type_difference(expected: Any, got: Any, name: str) -> str:
         remedy = "`async def` makes a coroutine; write plain `def`."
     elif callable(got):
         remedy = "Did you forget the parentheses of a call?"
-    elif not remedy and wanted == "a list" and isinstance(got, Iterable):
+    elif not remedy and wanted == "a list" and isinstance(got, Iterator | range | set):
         remedy = "list() makes a list of it."
     return f"{_begin(name)} should be {wanted}, but is {found}. {remedy}".rstrip()
 
@@ -204,7 +206,7 @@ def kind_of(value: Any) -> str:
         if isinstance(value, base):
             return kind
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _array_differences(expected: Any, got: Any, tolerance: float, axes: str, name: str):
@@ -223,8 +225,7 @@ def _array_differences(expected: Any, got: Any, tolerance: float, axes: str, nam
             yield Difference("nan", _nan_message(b, strange, axes, name))
             return
         finite = np.isfinite(a) & np.isfinite(b)
-        with np.errstate(over="ignore", invalid="ignore"):
-            far = np.abs(_wide(a) - _wide(b)) > tolerance
+        far = np.abs(_wide(a) - _wide(b)) > tolerance
         bad = np.where(finite, far, np.isfinite(a) != np.isfinite(b))
     else:
         bad = np.asarray(a != b, dtype=bool)
@@ -234,6 +235,9 @@ def _array_differences(expected: Any, got: Any, tolerance: float, axes: str, nam
 
 def _number_differences(expected: Any, got: Any, tolerance: float, name: str):
     a, b = to_numpy(expected).item(), to_numpy(got).item()
+    if not isinstance(a, int | float | complex):
+        yield from _other_differences(a, b, name)  # a Fraction, a Decimal
+        return
     if isinstance(a, float) and isinstance(b, int):
         b = float(b) if abs(b) < sys.float_info.max else np.inf
     if a == b or (a != a and b != b):  # two NaN, which are not equal to themselves
@@ -243,14 +247,19 @@ def _number_differences(expected: Any, got: Any, tolerance: float, name: str):
     elif isinstance(b, float) and not np.isfinite(b):
         yield Difference("nan", f"{_begin(name)} is {b}.")
     elif isinstance(a, float) and not np.isfinite(a):
-        yield Difference("value", f"{_begin(name)} {_number_text(b)} is not the right one.")
+        yield Difference("value", f"{_begin(name)} is {_number_text(b)}, which is not right.")
     elif isinstance(a, complex):
         if abs(a - b) > tolerance:
-            yield Difference("value", f"{_begin(name)} {_number_text(b)} is not the right one.")
+            yield Difference("value", f"{_begin(name)} is {_number_text(b)}, which is not right.")
     elif abs(a - b) > tolerance:
         direction = "large" if b > a else "small"
         factor = f", {_factor(b / a)} times the right one" if isinstance(a, float) and a else ""
-        yield Difference("value", f"{_begin(name)} {_number_text(b)} is too {direction}{factor}.")
+        yield Difference("value", f"{_begin(name)} is {_number_text(b)}, too {direction}{factor}.")
+
+
+def _other_differences(expected: Any, got: Any, name: str):
+    if expected != got:
+        yield Difference("value", f"{_begin(name)} is not the right one.")
 
 
 def _text_differences(expected: str | bytes, got: str | bytes, name: str):
@@ -344,18 +353,15 @@ def _value_message(a, b, bad: np.ndarray, tolerance: float, axes: str, name: str
     finite = np.isfinite(a) & np.isfinite(b)
     if not (bad & finite).any():
         return text + f" The first is at {_place(bad, axes)}: one of the two is infinite."
-    with np.errstate(over="ignore", invalid="ignore"):
-        distance = np.where(finite, np.abs(_wide(a) - _wide(b)), 0)
+    distance = np.where(finite, np.abs(_wide(a) - _wide(b)), 0)
     worst = np.unravel_index(distance.argmax(), distance.shape)
     scale = np.abs(_wide(a[finite])).max(initial=0)
     text += (
         f" The largest difference is {distance.max():.2g}, at {_at(worst, axes)}, where yours is "
         f"{b[worst]:.4g}"
     )
-    # A power of ten: enough to judge the difference by, and gives no number away.
-    text += (
-        f"; the right numbers go up to about {10.0 ** round(np.log10(scale)):g}" if scale else ""
-    )
+    # One digit: enough to judge the difference by, and gives no number away.
+    text += f"; the right numbers go up to about {float(f'{scale:.0e}'):g}" if scale else ""
     return text + "." + _pattern(_wide(a[finite]), _wide(b[finite]), tolerance)
 
 
@@ -433,20 +439,24 @@ def _sequence_message(expected, got, unit: str, name: str, index: int | None = N
     if index is None:
         pairs = enumerate(zip(expected, got, strict=False))
         index = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(got)))
-    units = "entries" if unit == "entry" else f"{unit}s"
     parts = []
     if len(expected) != len(got):
-        parts.append(f"should have {len(expected)} {units}, but has {len(got)}")
+        parts.append(f"should have {_count(len(expected), unit)}, but has {len(got) or 'none'}")
     if index < min(len(expected), len(got)):
         mine = got[index : index + 1] if isinstance(got, str | bytes) else got[index]
         parts.append(
             f"differs from {unit} {index} on (counted from 0), where yours is {_short(mine)}"
         )
-    elif len(got) < len(expected):
+    elif 0 < len(got) < len(expected):
         parts.append("what is there is right: the end is missing")
-    else:
+    elif 0 < len(expected) < len(got):
         parts.append(f"is right up to {unit} {index}: something follows that should not")
     return f"{_begin(name)} " + "; ".join(parts) + "."
+
+
+def _count(n: int, unit: str) -> str:
+    plural = "entries" if unit == "entry" else f"{unit}s"
+    return f"{n or 'no'} {unit if n == 1 else plural}"
 
 
 def _same_length(a: Any, b: Any) -> bool:

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from aigc_lab.exercises.calling import same
+
 NOT_YET = 'raise NotImplementedError("your code here")'
 # How many times the cases are drawn, each time with another seed.
 N_DRAWS = 3
@@ -177,9 +179,14 @@ class Exercise:
         return list(inspect.signature(self.call or self.solution).parameters)[bool(self.call) :]
 
     def drawn_cases(self) -> list[Case]:
-        """All cases of all draws, smallest first."""
-        found = [case for seed in range(N_DRAWS) for case in self.cases(Draw(seed))]
-        return sorted(found, key=lambda case: case.size)
+        """All cases of all draws, smallest first; those that come out the same are taken once."""
+        drawn = [case for seed in range(N_DRAWS) for case in self.cases(Draw(seed))]
+        found: list[Case] = []
+        for case in sorted(drawn, key=lambda case: case.size):
+            content = (case.args, case.kwargs)
+            if not any(same(content, (o.args, o.kwargs), unknown=False) for o in found):
+                found.append(case)
+        return found
 
     def wrong_implementation(self, mistake: Mistake) -> Callable:
         """Return the function that makes this mistake."""

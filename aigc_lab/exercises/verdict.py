@@ -35,22 +35,29 @@ class Verdict:
         return self.status == PASSED
 
     def __str__(self) -> str:
-        mark, word, _ = HEADS[self.status]
+        mark, word, _ = self._head()
         rows = [f"{mark} {self.exercise_id}: {word}"]
         for line in self.lines:
             for part in line.split("\n"):
                 rows += textwrap.wrap(part, 86, initial_indent="  ", subsequent_indent="  ")
+        if self.status == WRONG:
+            rows.append(f"  A hint: python -m aigc_lab exercises hint {self.exercise_id}")
         if self.answer:
             rows += ["", self.answer]
         return "\n".join(rows)
+
+    def _head(self) -> tuple[str, str, str]:
+        mark, word, colour = HEADS[self.status]
+        return mark, "answered" if self.answer else word, colour
 
     def _ipython_display_(self) -> None:
         """Show nothing: `check` has shown it already."""
 
     def to_html(self) -> str:
         """Return the verdict as HTML that suits light and dark notebooks."""
-        mark, word, colour = HEADS[self.status]
-        rows = "".join(f"<div>{_inline(line)}</div>" for line in self.lines)
+        mark, word, colour = self._head()
+        hint = [f'A hint: `hint("{self.exercise_id}")`'] if self.status == WRONG else []
+        rows = "".join(f"<div>{_inline(line)}</div>" for line in [*self.lines, *hint])
         return (
             f'<div style="border-left: 4px solid {colour}; padding: 0.2em 0.8em; '
             f'max-width: 44em"><strong>{mark} {html.escape(self.exercise_id)}: {word}</strong>'

@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 import regex
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as OtherTokenizer
 
@@ -259,3 +261,12 @@ def test_progress_bar(capsys, monkeypatch):
 def test_text_that_the_pattern_skips_is_not_lost():
     with pytest.raises(ValueError, match="skips some characters"):
         train_bpe("hello world", 300, pattern=r"\w+")
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=12), min_size=1, max_size=8))
+def test_no_two_merges_spell_the_same_bytes(pieces):
+    merges = bpe_training.learn_merges(Counter(pieces), 40, min_count=1)
+    spelled = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        spelled.append(spelled[left] + spelled[right])
+    assert len(set(spelled)) == len(spelled)

@@ -193,11 +193,17 @@ def _edits_of(node: ast.AST) -> Iterator[_Edit]:
                 yield _Edit(node, "step", None, None)
         case ast.Call(func=ast.Name(id=name)) if name in CALLS:
             yield _Edit(node.func, "id", None, CALLS[name])
+        case ast.Call(func=ast.Attribute(attr="split" | "rsplit")) if _n_arguments(node) < 2:
+            pass  # the same without a limit
         case ast.Call(func=ast.Attribute(attr=name)) if name in CALLS:
             yield _Edit(node.func, "attr", None, CALLS[name])
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
             if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
                 yield _Edit(node, "test", None, ast.UnaryOp(ast.Not(), test))
+
+
+def _n_arguments(call: ast.Call) -> int:
+    return len(call.args) + len(call.keywords)
 
 
 def _instead_of(node: ast.expr) -> list[ast.expr]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from aigc_lab.__main__ import main
 from aigc_lab.exercises import catalog, progress
+from aigc_lab.exercises.declaring import Question
 
 RIGHT = """
 import numpy as np
@@ -128,8 +129,42 @@ def test_start_never_overwrites_an_answer(run, tmp_path):
 
 def test_start_says_where_a_question_is_answered(run, tmp_path):
     status, output = run("start", "attention/temperature", tmp_path / "my.py")
-    assert status == 2 and "notebooks/exercises/04_attention.ipynb" in " ".join(output.split())
+    assert status == 2 and "exercises answer attention/temperature" in " ".join(output.split())
     assert not (tmp_path / "my.py").exists()
+
+
+def test_a_question_is_answered_in_words_and_then_shows_ours(monkeypatch, tmp_path):
+    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "progress.json"))
+    question = catalog.find("attention/temperature")
+    for said, there in (("", False), ("It averages, or it chooses.", True)):
+        result = CliRunner().invoke(main, ["exercises", "answer", question.id], input=f"{said}\n")
+        assert (question.answer in result.output) is there
+        assert (progress.load() != {}) is there
+
+
+def test_only_questions_are_answered_in_words(run):
+    status, output = run("answer", "attention/softmax")
+    assert status == 2 and "start attention/softmax my.py" in " ".join(output.split())
+
+
+def test_the_list_says_how_to_answer_a_question(run):
+    for item in catalog.all_exercises():
+        _, output = run()
+        way = "answer" if isinstance(item, Question) else "start"
+        assert f"python -m aigc_lab exercises {way} {item.id}" in output
+        progress.record(item.id, progress.DONE)
+
+
+def test_a_name_alone_is_enough(run):
+    _, output = run("solution", "softmax")
+    assert catalog.find("attention/softmax").source in output
+
+
+def test_a_variable_with_the_name_of_an_exercise_is_not_passed_over(run, tmp_path):
+    file = tmp_path / "my.py"
+    file.write_text("softmax = 5\n")
+    status, output = run("check", file)
+    assert status == 1 and "must be your function itself" in " ".join(output.split())
 
 
 def test_start_needs_a_folder_that_exists(run, tmp_path):

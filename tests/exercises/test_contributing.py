@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mutants import FastJudge, mutants
 
 from aigc_lab.exercises.checking import judge
 from aigc_lab.exercises.declaring import Exercise
-from mutants import FastJudge, mutants
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CODE = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
