@@ -137,7 +137,7 @@ def _code(text: str) -> NotebookNode:
 
 def _formatted(code: str) -> str:
     """Format code for a box on the page, which is narrower than a cell."""
-    return format_code(code, "--line-length", "80").strip()
+    return format_code(code, "notebooks/exercises").strip()
 
 
 def content_sha256(notebook: NotebookNode) -> str:

@@ -20,10 +20,10 @@ CELL = re.compile(
 )
 
 
-def format_code(code: str, *options: str) -> str:
-    """Format one cell; ruff's settings are those of notebooks/ruff.toml, and `options`."""
-    command = [sys.executable, "-m", "ruff", "format", *options]
-    command += ["--stdin-filename", "notebooks/cell.py", "-"]
+def format_code(code: str, folder: str = "notebooks") -> str:
+    """Format one cell of a notebook in this folder, with the settings of its ruff.toml."""
+    name = f"{folder}/cell.py"
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", name, "-"]
     result = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
     if result.returncode:
         raise SystemExit(f"ruff cannot format this cell:\n{code}\n{result.stderr}")
