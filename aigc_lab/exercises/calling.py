@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from aigc_lab.exercises.comparing import is_tensor, to_numpy
+from aigc_lab.exercises.values import is_tensor, to_numpy
 
 # Where code lies that is not the reader's: Python, installed packages, aigc_lab itself.
 LIBRARIES: tuple[str, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -15,12 +16,14 @@ from aigc_lab.exercises.calling import (
     described,
     signature_text,
 )
-from aigc_lab.exercises.comparing import KINDS, Difference, compare, is_tensor
+from aigc_lab.exercises.comparing import KINDS, Difference, compare
 from aigc_lab.exercises.declaring import Case, Exercise, Mistake, Question
 from aigc_lab.exercises.running import SECONDS, difference, gradient_difference, run, tolerance
+from aigc_lab.exercises.values import flat, is_tensor
 from aigc_lab.exercises.verdict import NOT_YET, PASSED, WRONG, Verdict, show_text
 
 LINES_OF_PRINT = 4
+MOST_ITEMS = 4  # of a list of arrays, in the description of an input
 
 
 @dataclass
@@ -96,14 +99,12 @@ def solution(exercise_id: str) -> None:
 
 def judge_words(exercise: Question, answer: Any) -> Verdict:
     """Show our answer once the reader has written one."""
-    if not isinstance(answer, str) or len(answer.strip()) < 10:
+    if not isinstance(answer, str) or len(re.findall(r"\w", answer)) < 10:
         line = "Write your answer between the quotes, in a sentence or two; then you see ours."
         return Verdict(exercise.id, NOT_YET, (line,))
-    ours = (
-        "Compare yours with ours:"
-        if exercise.has_one_answer
-        else ("There is no single right answer. This is ours:")
-    )
+    ours = "There is no single right answer. This is ours:"
+    if exercise.has_one_answer:
+        ours = "Compare yours with ours:"
     return Verdict(exercise.id, PASSED, (ours,), answer=exercise.answer)
 
 
@@ -203,6 +204,11 @@ def _input(exercise: Exercise, case: Case) -> str:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, list | tuple) and any(hasattr(item, "shape") for item in flat(value)):
+        shown = [_show(item) for item in value[:MOST_ITEMS]]
+        more = [f"... ({len(value)} in all)"] if len(value) > MOST_ITEMS else []
+        left, right = "[]" if isinstance(value, list) else "()"
+        return left + ", ".join(shown + more) + right
     if hasattr(value, "shape") and getattr(value, "ndim", 0):
         shape = "×".join(str(n) for n in value.shape)
         kind = "tensor" if is_tensor(value) else "array"

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from aigc_lab.exercises.calling import Outcome, call
-from aigc_lab.exercises.comparing import (
-    Difference,
-    compare,
-    eps_of,
-    is_tensor,
-    to_numpy,
-    tolerance_of,
-)
+from aigc_lab.exercises.comparing import Difference, compare, tolerance_of
 from aigc_lab.exercises.declaring import Case, Exercise
+from aigc_lab.exercises.values import eps_of, flat, is_tensor, to_numpy
 
 SECONDS = 5.0  # for all calls of the reader's function together
 N_NUDGES = 3
@@ -125,18 +119,9 @@ def _nudge(value: Any, rng: np.random.Generator) -> Any:
 
 def _largest(case: Case) -> float:
     """Return the largest number among the floating-point arguments."""
-    arrays = [to_numpy(value) for value in _flat((*case.args, *case.kwargs.values()))]
+    arrays = [to_numpy(value) for value in flat((*case.args, *case.kwargs.values()))]
     sizes = [np.abs(a[np.isfinite(a)]).max(initial=0) for a in arrays if _is_float(a)]
     return float(max(sizes, default=0.0)) or 1.0
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    """Yield what is in lists, tuples and dicts, however deep."""
-    if isinstance(value, list | tuple | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _flat(item)
-    else:
-        yield value
 
 
 def _is_float(array: np.ndarray | None) -> bool:

@@ -16,8 +16,8 @@ import pytest
 
 from aigc_lab.exercises import catalog, checking, running, verdict
 from aigc_lab.exercises.calling import same
-from aigc_lab.exercises.comparing import is_tensor, to_numpy
 from aigc_lab.exercises.declaring import Case, Exercise, Question
+from aigc_lab.exercises.values import is_tensor, to_numpy
 
 EVERYTHING = catalog.all_exercises()
 EXERCISES = [item for item in EVERYTHING if isinstance(item, Exercise)]

@@ -279,13 +279,14 @@ def test_short_numbers_are_held_to_the_digits_they_have(dtype):
 
 
 def test_zero_but_for_rounding_may_be_zero_otherwise():
-    x = np.full((2, 4), 0.1) * [[1], [3]]
+    x = np.full((2, 10), 0.1) * [[1], [3]]
 
     def centred(x):
         return x - x.mean(axis=1, keepdims=True)
 
+    assert centred(x).any()
     assert judged(centred, lambda x: np.zeros_like(x), x) is None
-    assert judged(centred, lambda x: np.full_like(x, 2e-15), x) is None
+    assert judged(centred, lambda x: np.full_like(x, 3e-15), x) is None
     assert judged(centred, lambda x: np.full_like(x, 1e-6), x).kind == "value"
 
 
@@ -424,7 +425,7 @@ def test_parts_of_a_tuple_are_named():
     ("expected", "got", "message"),
     [
         ((2, 3), (3, 2), "has (3, 2). The sizes are right, their order is not: a transpose?"),
-        ((2, 3), (2, 1, 3), "has (2, 1, 3). Only an axis of size 1 is missing or too many."),
+        ((2, 3), (2, 1, 3), "has (2, 1, 3). An axis of size 1 is missing or too many."),
         ((2, 3), (2,), "has (2,). Axes are missing: was something summed that should stay?"),
         ((2, 3), (2, 4), "should have shape (B=2, T=3), but has (2, 4)."),
         ((2, 3), (2, 3, 4), "should have shape (B=2, T=3), but has (2, 3, 4)."),
@@ -460,7 +461,7 @@ def test_the_most_basic_difference_of_several_parts_is_told():
         (np.array([1.0, 2.0]), np.array([np.nan, np.inf]), "nan", "is NaN or infinite in 2 of 2"),
         (np.array([True, False]), np.array([False, True]), "value", "the other way round?"),
         (np.array([1 + 1j, 2]), np.array([1 - 1j, 2]), "value", "1 of 2 numbers differ"),
-        (np.array(["a", "b"]), np.array(["a", "c"]), "value", "1 of 2 numbers differ"),
+        (np.array(["a", "b"]), np.array(["a", "c"]), "value", "1 of 2 entries differ"),
         (np.array([0.0, 0.0]), np.array([0.0, 1.0]), "value", "where yours is 1."),
         (1.0, 2.0, "value", "The answer is 2, too large, 2 times the right one."),
         (1.0, 1.00001, "value", "1.00001 times the right one."),
@@ -475,9 +476,14 @@ def test_the_most_basic_difference_of_several_parts_is_told():
         (1 + 1j, 1 - 1j, "value", "which is not right."),
         (True, False, "value", "The answer should not be False here."),
         (True, np.False_, "value", "The answer should not be False here."),
-        (True, 1, "type", "should be True or False, but is a whole number."),
-        (3, 3.0, "type", "should be a whole number, but is a number. // divides whole"),
-        (3, "3", "type", "should be a whole number, but is text (str)."),
+        (True, 1, "type", "should be True or False, but is a whole number (int)."),
+        (
+            3,
+            3.0,
+            "type",
+            "should be a whole number (int), but is a number (float). // divides whole",
+        ),
+        (3, "3", "type", "should be a whole number (int), but is text (str)."),
         ("a", b"a", "type", "should be text (str), but is bytes. bytes.decode() gives text."),
         (b"a", [97], "type", "bytes() makes bytes of a list of numbers."),
         ([1], np.array([1]), "type", "An array's .tolist() is a list."),
@@ -489,13 +495,13 @@ def test_the_most_basic_difference_of_several_parts_is_told():
         (torch.ones(1), np.ones(1), "type", "torch.from_numpy makes a tensor of an array."),
         (np.ones(1), torch.ones(1), "type", "A tensor's .numpy() is an array."),
         ((1, 2), (1, 2, 3), "type", "should have 2 parts, but has 3."),
-        (None, 1, "type", "should be None, but is a whole number."),
+        (None, 1, "type", "should be None, but is a whole number (int)."),
         ({1}, {2}, "value", "The answer is not the right one."),
         ([1, 2, 3], [1, 5, 3], "value", "differs from entry 1 on (counted from 0), where yours is"),
         ([1, 2, 3], [1, 2], "value", "have 3 entries, but has 2; what is there is right"),
         ([1, 2], [1, 2, 3], "value", "is right up to entry 2: something follows that should not"),
-        ([1, [2.0]], [1, ["x"]], "type", "Entry 0 should be a number, but is text (str)."),
-        ([1], ["x" * 500], "type", "Entry 0 should be a whole number, but is text (str)."),
+        ([1, [2.0]], [1, ["x"]], "type", "Entry 0 should be a number (float), but is text (str)."),
+        ([1], ["x" * 500], "type", "Entry 0 should be a whole number (int), but is text (str)."),
         (["x"], ["y" * 500], "value", "..."),
         ("abc", "abd", "value", "differs from character 2 on (counted from 0), where yours is 'd'"),
         ("abc", "ab", "value", "have 3 characters, but has 2; what is there is right: the end"),
@@ -563,4 +569,27 @@ def test_what_cannot_be_shown_is_not():
     mine = Bad()
     assert "where yours is a Bad, too long to be shown" in between([Bad()], [mine]).message
     huge = between(5, 10**5000).message  # Python refuses to print it
-    assert huge == "The answer is a whole number, too long to be shown, too large."
+    assert huge == "The answer is a whole number (int), too long to be shown, too large."
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [(np.zeros((1, 1, 3)), np.zeros(3)), (np.zeros((2, 2)), np.zeros((2, 1, 2, 1)))],
+)
+def test_an_axis_of_size_one_is_only_named_where_it_is_the_one_thing_wrong(expected, got):
+    assert "axis of size 1" not in compare(expected, got, 0.0).message
+
+
+def test_one_wrong_boolean_is_no_reason_to_speak_of_the_other_way_round():
+    found = compare(np.array([True]), np.array([False]), 0.0)
+    assert "other way round" not in found.message and "1 of 1 entries" in found.message
+
+
+def test_none_in_a_tuple_is_not_taken_for_a_missing_return():
+    found = compare((1.0, 2.0), (1.0, None), [0.0, 0.0], ("a:", "b:"))
+    assert found.message == "`b` should be a number (float), but is None."
+
+
+def test_a_tiny_difference_is_shown_with_the_digits_that_differ():
+    found = compare(np.array([1.0, 2.0]), np.array([0.999999998, 2.0]), 1e-12)
+    assert "0.999999998" in found.message

@@ -14,7 +14,7 @@ import pytest
 import torch
 from small import ALL, Stack, centre, count_words, numbers_with_sum, product
 
-from aigc_lab.exercises import calling, verdict
+from aigc_lab.exercises import calling, catalog, verdict
 from aigc_lab.exercises.checking import judge
 from aigc_lab.exercises.declaring import Case, Exercise, Mistake
 
@@ -240,10 +240,10 @@ def catches_all_and_fails(x):
         (lambda x: x + np.inf, "nan", "is infinite in 1 of 1 places, first at [0]"),
         (lambda x: right(x).T, "shape", "The sizes are right, their order is not: a transpose?"),
         (lambda x: right(x)[None], "shape", "should have shape (1,), but has (1, 1)."),
-        (lambda x: right(x).sum(), "type", "should be a numpy array, but is a number."),
+        (lambda x: right(x).sum(), "type", "should be a numpy array, but is a number (float)."),
         (lambda x: np.zeros((9, 9, 9)), "shape", "but has (9, 9, 9)"),
         (np.linalg.inv, "raised", "LinAlgError"),
-        (len, "type", "should be a numpy array, but is a whole number."),
+        (len, "type", "should be a numpy array, but is a whole number (int)."),
         (int, "raised", "TypeError"),
         (functools.partial(np.add, 1), "value", "differ"),
         (type("Callable", (), {"__call__": lambda self, x: x})(), "value", "differ"),
@@ -734,3 +734,15 @@ def test_judging_takes_about_as_long_as_the_function():
 
 def test_the_exercises_of_these_tests_are_exercises():
     assert all(isinstance(exercise, Exercise) for exercise in ALL)
+
+
+def test_a_list_of_tensors_is_as_good_as_a_tuple_for_the_gradients_too():
+    exercise = catalog.find("attention/scaled_dot_product")
+    assert judge(exercise, lambda *args, **kwargs: list(exercise.solution(*args, **kwargs)))
+
+
+def test_a_case_that_every_draw_gives_is_counted_once():
+    exercise = catalog.find("attention/shapes_in_attention")
+    labels = [case.label for case in exercise.drawn_cases()]
+    assert labels.count("one head") == 1 and labels.count("a real layer") == 3
+    assert f"Right on {len(labels)} inputs" in judge(exercise, exercise.solution).lines[0]
