@@ -161,6 +161,10 @@ class Exercise:
         """Chapter and name, as given to `check`."""
         return f"{self.chapter}/{self.name}"
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the solution, which stands under this name for others and for itself (recursion)."""
+        return self.solution(*args, **kwargs)
+
     @cached_property
     def source(self) -> str:
         """Source of the solution, without the declaration above it."""

@@ -158,7 +158,8 @@ def value_message(a, b, bad: np.ndarray, tolerance: float, axes: str, name: str)
         f"{b[worst]:{'.4g' if distance.max() > 1e-3 * abs(b[worst]) else '.10g'}}"
     )
     # One digit: enough to judge the difference by, and gives no number away.
-    text += f"; the right numbers go up to about {float(f'{scale:.0e}'):g}" if scale else ""
+    if scale and a.dtype.kind in "fc":
+        text += f"; the right numbers go up to about {float(f'{scale:.0e}'):g}"
     return text + "." + _pattern(wide(a[finite]), wide(b[finite]), tolerance)
 
 

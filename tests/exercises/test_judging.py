@@ -16,7 +16,7 @@ from small import ALL, Stack, centre, count_words, numbers_with_sum, product
 
 from aigc_lab.exercises import calling, catalog, verdict
 from aigc_lab.exercises.checking import judge
-from aigc_lab.exercises.declaring import Case, Exercise, Mistake
+from aigc_lab.exercises.declaring import Case, Exercise, Mistake, exercise
 
 
 def right(x):
@@ -746,3 +746,23 @@ def test_a_case_that_every_draw_gives_is_counted_once():
     labels = [case.label for case in exercise.drawn_cases()]
     assert labels.count("one head") == 1 and labels.count("a real layer") == 3
     assert f"Right on {len(labels)} inputs" in judge(exercise, exercise.solution).lines[0]
+
+
+def test_a_solution_may_call_itself_and_others():
+    def steps(draw):
+        yield Case("none", 0)
+        yield Case("some", 4)
+
+    module = sys.modules[__name__]
+    try:
+        module.countdown = exercise(
+            title="Countdown", minutes=1, statement="...", hints=[], cases=steps, mistakes=[]
+        )(_countdown)
+        assert judge(module.countdown, lambda n: list(range(n, -1, -1)))
+    finally:
+        del module.countdown
+
+
+def _countdown(n: int) -> list[int]:
+    """Down to 0."""
+    return [0] if n == 0 else [n, *countdown(n - 1)]  # noqa: F821
