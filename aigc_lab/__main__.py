@@ -5,10 +5,25 @@ import logging
 import click
 
 from aigc_lab.data.download import DATA_SETS, DownloadError, data_folder, download, is_good
-from aigc_lab.exercises.commands import exercises
 
 
-@click.group()
+class Commands(click.Group):
+    """Loads the commands of the exercises, which need numpy, only where they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands."""
+        return sorted([*super().list_commands(ctx), "exercises"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name."""
+        if cmd_name == "exercises":
+            from aigc_lab.exercises.commands import exercises
+
+            return exercises
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """Commands of aigc_lab, the code of the book Build ChatGPT from Scratch."""
 
@@ -33,9 +48,6 @@ def download_command(names: tuple[str, ...], show_list: bool) -> None:
         except DownloadError as error:
             click.echo(err=True)  # ends the line of a progress bar that stopped half-way
             raise click.ClickException(str(error)) from error
-
-
-main.add_command(exercises)
 
 
 def _print_list() -> None:
