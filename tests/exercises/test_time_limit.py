@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -99,13 +100,6 @@ def sleeps(x):
 def prints_without_end(x):
     while True:
         print("x" * 1000)
-
-
-def recursion_that_swallows(x):
-    try:
-        recursion_that_swallows(x)
-    except RecursionError:
-        recursion_that_swallows(x)
 
 
 class Methods:
@@ -285,7 +279,23 @@ def test_an_interruption_leaves_no_alarm():
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+RECURSION = """
+from aigc_lab.exercises import check
+
+def softmax(scores):
+    try:
+        softmax(scores)
+    except RecursionError:
+        softmax(scores)
+
+check("attention/softmax", softmax, seconds=1)
+print("still alive")
+"""
+
+
 def test_endless_recursion_that_swallows_its_end_is_stopped():
-    found = judge(centre, recursion_that_swallows, LIMIT)
-    assert found.status == verdict.WRONG
-    assert found.kind in ("time", "raised")
+    # In a process of its own: at the limit of the recursion pytest's own hooks fail as well.
+    run = [sys.executable, "-c", RECURSION]
+    result = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "not right yet" in result.stdout and result.stdout.endswith("still alive\n")
