@@ -40,10 +40,10 @@ def _groups_by_arithmetic(number):
     minutes=5,
     statement=r"""
     Some tokenizers cut numbers into groups of three digits. Counted from the left, `1234567`
-    becomes `123 456 7`, and the place of a group says nothing about its worth. Count from the
-    right instead: `"1234567"` gives `["1", "234", "567"]`, so that the last group is always the
-    ones, the one before it the thousands. `number` is a string of digits, at least one, perhaps
-    with zeros in front.
+    becomes `123 456 7`, and the place of a group does not tell whether it counts ones, thousands or
+    millions. Count from the right instead: `"1234567"` gives `["1", "234", "567"]`, so that the
+    last group is always the ones, the one before it the thousands. `number` is a string of digits,
+    at least one, perhaps with zeros in front.
     """,
     hints=[
         "Only the *first* group may be shorter. How long is it, for 7 digits, for 8 and for 9?",
@@ -141,8 +141,9 @@ def _corpora(draw):
     minutes=5,
     statement=r"""
     How well does a tokenizer compress a corpus of several texts? Divide the number of UTF-8 bytes
-    of all texts together by the number of tokens of all texts together. Each text is encoded on
-    its own and as it is, with `tokenizer.encode(text)`. Some of the texts may be empty.
+    of all texts together by the number of tokens of all texts together. Each text is encoded on its
+    own and as it is, with `tokenizer.encode(text)`. Some of the texts may be empty, but never all
+    of them.
     """,
     hints=[
         "`len(text)` counts code points. What do you measure the length of to count bytes?",
@@ -278,8 +279,9 @@ def _not_undone(other, text, step):
     | `"lower case"` | `text.lower()` |
     | `"letters only"` | `re.sub(r"[^a-z ]", "", text.lower())` |
 
-    Every `text` holds an `é` (as one code point, U+00E9), a `2`, a space, and of the letters a to z
-    a capital and a small one. There are many right answers, and each of them passes.
+    Every `text` holds an `é` (as one code point, U+00E9), a `2`, a space, at least one capital from
+    A to Z and at least one small letter from a to z. There are many right answers, and each of them
+    passes.
     """,
     hints=[
         "Five steps, five answers: an `if` for each. `text.replace(old, new)` is enough for most "
@@ -429,7 +431,7 @@ def _texts_of_all_lengths(draw):
     cases=_texts_of_all_lengths,
     mistakes=[
         Mistake(
-            "You wrote each code point as one byte, and a byte ends at 255.",
+            "You wrote each code point as one byte, but a byte holds at most 255.",
             lambda text: bytes(map(ord, text)),
         ),
         Mistake(
@@ -767,14 +769,15 @@ def _most_frequent_first(piece, merges):
     of thousands of them, and a word a handful of pairs, so ask the pairs instead. `merges` is a
     dictionary from a pair of ids to the id of the token that it becomes. The merges stand in the
     order of learning, and so their ids count up from 256. As long as there is a pair of neighbours
-    with a merge, join the one that was **learned first**; if it stands in several places, from left
-    to right.
+    with a merge, join the one that was **learned first**; if it stands in several places, begin
+    with the leftmost.
 
     For example, with `merges = {(98, 99): 256, (97, 98): 257}`, that is `bc` and then `ab`, the
     piece `b"abc"` becomes `[97, 256]`: `a` and `bc`.
     """,
     hints=[
-        "`list(piece)` gives the ids to start from, `pairwise` the pairs of neighbours.",
+        "`list(piece)` gives the ids to start from, and `pairwise(tokens)` (of `itertools`) the "
+        "pairs of neighbours.",
         "Learned first means: the smallest id in `merges`. Collect the id and the place of every "
         "pair that has a merge; what is `min` of such tuples?",
         "Assigning to a slice, `tokens[i : i + 2] = [new]`, joins two tokens. The new token may "
@@ -928,7 +931,7 @@ your_own_language = question(
     Bytes per token flatter a script of three bytes per character, such as the last three; the last
     column does not. These three also rise less than they could. Many of their vowel signs are not
     letters but marks (`\p{M}`), GPT-2's pattern cuts words at marks, and no merge can span a cut.
-    With marks among the letters of the pattern, Tamil reaches 3.1 bytes per token.
+    With marks among the letters of the pattern, Tamil reaches about 3 bytes per token.
     """,
 )
 

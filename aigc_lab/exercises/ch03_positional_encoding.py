@@ -64,7 +64,8 @@ def _hands(draw):
             "1 / omega",
         ),
         Mistake(
-            "You took 360 degrees for a full turn; ω is in radians, of which it has 2π.",
+            "You took 360 degrees for a full turn; ω is in radians, and a full turn is 2π of "
+            "those.",
             "2 * math.pi",
             "360",
         ),
@@ -74,28 +75,28 @@ def _hands(draw):
             "math.pi",
         ),
         Mistake(
-            "You rounded to the nearest whole number; asked is the number itself, such as 6.28….",
+            "You rounded to the nearest whole number; the exact number is asked for, such as 2π.",
             "return 2 * math.pi / omega",
             "return round(2 * math.pi / omega)",
         ),
         Mistake(
-            "You rounded up to whole tokens; asked is the number itself, such as 6.28….",
+            "You rounded up to whole tokens; the exact number is asked for, such as 2π.",
             "return 2 * math.pi / omega",
             "return math.ceil(2 * math.pi / omega)",
         ),
         Mistake(
-            "You rounded down to whole tokens; asked is the number itself, such as 6.28….",
+            "You rounded down to whole tokens; the exact number is asked for, such as 2π.",
             "return 2 * math.pi / omega",
             "return math.floor(2 * math.pi / omega)",
         ),
         Mistake(
             "You left out the 2 in the exponent, -2i/C. There are C/2 hands, and with i/C the "
-            "slowest would still turn faster than 1/√base.",
+            "slowest would still turn by more than 1/√base radians per token.",
             "-2 * pair / d_model",
             "-pair / d_model",
         ),
         Mistake(
-            "You gave the turns per token; asked are the tokens per turn, one divided by that.",
+            "You gave the turns per token; the tokens per turn are asked for, one divided by that.",
             "2 * math.pi / omega",
             "omega / (2 * math.pi)",
         ),
@@ -167,7 +168,7 @@ def _from_the_first_real_token(is_real: torch.Tensor) -> torch.Tensor:
     Texts of different lengths make a batch by padding the shorter ones: on the left or on the
     right, and a batch may hold both kinds of row. `is_real`, boolean of shape $(B, T)$, is False at
     the padding. Number the real tokens of each row 0, 1, 2, …, and put 0 at the padding. Nobody
-    looks at it there, but it must be a row that a table of learned positions has.
+    looks at the number there, but a table of learned positions must have a row for it.
     """,
     hints=[
         "How many real tokens stand at or before a place? Compare that with the number it needs.",
@@ -196,19 +197,19 @@ def _from_the_first_real_token(is_real: torch.Tensor) -> torch.Tensor:
             "positions.clamp(min=0)",
         ),
         Mistake(
-            "You put -1 at the padding; a table of learned positions has no such row. Asked is 0.",
+            "You put -1 at the padding; a table of learned positions has no such row. Put 0 there.",
             "positions.masked_fill(~is_real, 0)",
             "positions.masked_fill(~is_real, -1)",
         ),
         Mistake(
             "You put 1 at the padding, as `transformers` does. That is a valid row, too, and the "
-            "real tokens are right; asked is 0.",
+            "real tokens are right; but here put 0.",
             "positions.masked_fill(~is_real, 0)",
             "positions.masked_fill(~is_real, 1)",
         ),
         Mistake(
             "The real tokens are right, but padding on the *right* is numbered on after the text "
-            "(and a row of nothing but padding from 0); asked is 0.",
+            "(and a row of nothing but padding from 0); put 0 at every pad.",
             _from_the_first_real_token,
         ),
         Mistake(
@@ -434,7 +435,7 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
     mistakes=[
         Mistake(
             "You turned the hands back: yours are the encodings of t − k. Sine comes first, so "
-            "forward is clockwise, against the usual rotation matrix.",
+            "moving on turns clockwise, opposite to the usual rotation matrix.",
             "angle = k *",
             "angle = -k *",
         ),
@@ -462,8 +463,8 @@ def _encode_row_numbers(encoding: np.ndarray, k: int) -> np.ndarray:
             _add_the_shift,
         ),
         Mistake(
-            "You moved the rows. Row r + k is position t + k only if the rows are all neighbours, "
-            "and the last k have none to take over.",
+            "You moved the rows. Row r + k holds position t + k only if the rows are consecutive "
+            "positions, and even then the last k rows have nothing to take over.",
             lambda encoding, k: np.roll(encoding, -k, axis=0),
         ),
         Mistake(
@@ -538,8 +539,8 @@ averages_to_a_distance = question(
 
     With four heads one can cancel 0, 1 and 2, but what is left does not end at distance 3. Solve
     the four equations and, with $x_h = e^{-m_h}$, distance 4 contributes $x_1 + x_2 + x_3 + x_4$
-    times as much as distance 3. If all slopes are steep, this is small: the third token dominates.
-    If all are gentle, it is nearly 4.
+    times as much as distance 3. If all slopes are steep, this is small: the token three back
+    dominates. If all are gentle, it is nearly 4.
 
     The coefficient of head $h$ is $1 / \bigl((1 - x_h) \prod_{j \ne h} (x_h - x_j)\bigr)$, which is
     large for all slopes, since the $x_h$ share the room between 0 and 1. Steep ones crowd near 0,
@@ -596,12 +597,12 @@ def _angles_for_neighbours(
     title="RoPE in half-split pairs",
     minutes=30,
     statement=r"""
-    Write RoPE with the pairing of the `transformers` library, in torch throughout, so that
-    gradients pass through to `x`. Dimensions $i$ and $i + D/2$ form pair $i$, for
-    $i = 0, \dots, D/2 - 1$. In a token at position $t$, turn pair $(a, b)$ by the
-    angle $t\,\omega_i$ with $\omega_i = \text{base}^{-2i/D}$, to
-    $(a\cos - b\sin,\; a\sin + b\cos)$. `x` has shape $(B, H, T, D)$; `positions`, shape $(T,)$,
-    says where each token stands, which need not be 0, 1, 2, ….
+    Write RoPE with the pairing of the Llama code in the `transformers` library, in torch
+    throughout, so that gradients pass through to `x`. Dimensions $i$ and $i + D/2$ form pair $i$,
+    for $i = 0, \dots, D/2 - 1$. In a token at position $t$, turn pair $(a, b)$ by the angle
+    $\theta = t\,\omega_i$ with $\omega_i = \text{base}^{-2i/D}$, to
+    $(a\cos\theta - b\sin\theta,\; a\sin\theta + b\cos\theta)$. `x` has shape $(B, H, T, D)$; `positions`, shape $(T,)$, says where
+    each token stands, which need not be 0, 1, 2, ….
     """,
     hints=[
         "The angles are a table of shape $(T, D/2)$: a column of positions times a row of "
@@ -780,10 +781,10 @@ def _projections(draw):
     minutes=40,
     statement=r"""
     A model was trained with interleaved pairs, and our code turns half-split ones. Row $r$ of
-    `weight`, shape $(H \cdot D, C)$, makes dimension $r$ of the queries of all heads side by side
-    (or of the keys): the first $D$ rows belong to head 0. Put the rows into the order in which
-    half-split RoPE, within each head, turns together what was trained together, in the same
-    direction and at the same speed.
+    `weight`, shape $(H \cdot D, C)$ with $H$ = `n_heads` and $D$ even, makes dimension $r$ of the
+    queries of all heads side by side (or of the keys): the first $D$ rows belong to head 0. Put the
+    rows into the order in which half-split RoPE, within each head, turns together what was trained
+    together, in the same direction and at the same speed.
     """,
     hints=[
         "Take one head with $D = 6$. Which of its rows must be row 0 and row 3 of the result, the "
@@ -869,8 +870,8 @@ def _projections(draw):
             "rows",
         ),
         Mistake(
-            "You exchanged heads and pairs. Heads stay where they are; within each, the pairs and "
-            "their two members change places.",
+            "You exchanged heads and pairs. Heads stay where they are; within each, exchange the "
+            "axis of the pairs with the axis of their two members.",
             "rows.transpose(1, 2)",
             "rows.transpose(0, 1)",
         ),
@@ -900,9 +901,10 @@ none_lives_on = question(
     statement=r"""
     With one layer and no positions, the causal model cannot know any order beyond the last token.
     In the chapter's notebook, `notebooks/03_positional_encoding.ipynb`, train "none" with one, two
-    and three layers on the neighbours, `train(neighbours, "none", seed, n_layers=1)`, and compare
-    the losses within 24, `loss_by_position(model, neighbours)[3:24].mean()`, for three seeds each.
-    Which part of its success is order? What happens far beyond 24, at `[96:]`?
+    and three layers on the neighbours, `train(neighbours, "none", seed, n_layers=1)` and so on, and
+    compare the losses within 24, `loss_by_position(model, neighbours)[3:24].mean()`, for three
+    seeds each. Which part of the success of "none" is order? What happens far beyond 24, at
+    `[96:]`?
 
     Then ask the trained models a second way: in test sequences of 24 tokens, exchange the last
     token but one with an earlier one, and compare the loss at the last place. Predict for each
@@ -912,9 +914,9 @@ none_lives_on = question(
     One layer lives on the last token (known through the residual path) and on how often each token
     occurred. What two and three layers gain over it, they gain from order, which later layers
     derive from the causal mask. In our runs the loss within 24 falls with each layer (about 1.07,
-    0.87, 0.82) and stays above that of every encoding, while far beyond 24 the deeper models are
-    the *worse* ones: the order that they have derived does not extend. Report three seeds; the
-    exact sizes depend on the training.
+    0.87, 0.82) and stays above that of every encoding. Far beyond 24 both deeper models are *worse*
+    than the one with a single layer (about 1.45 against 1.37): the order that they have derived
+    does not extend. The exact sizes depend on the training.
 
     The exchange changes nothing at all for one layer, as it must. It costs two layers 0.2 to 0.4
     nats and three layers 0.6 to 0.7: the more a model knows about order, the more it relies on it.

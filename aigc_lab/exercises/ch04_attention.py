@@ -29,7 +29,8 @@ def _sizes(draw):
     projections together (no biases).
     """,
     hints=[
-        "All heads together are as wide as the model: $D = C/H$, for the keys as well.",
+        "All *query* heads together are as wide as the model, so $D = C/H$. A key head has the "
+        "same width $D$; there are only fewer of them.",
         "There is one map of weights for each *query* head. `k_proj` and `v_proj` have only "
         "$H_{kv} \\cdot D$ outputs each.",
     ],
@@ -87,9 +88,9 @@ def _scores(draw):
     title="A softmax that survives",
     minutes=10,
     statement=r"""
-    Write the softmax over the last axis, $e^{s_j} / \sum_k e^{s_k}$, for scores of any size. Some
-    scores will be 1000 and some $-\infty$ (but never a whole row); with numpy's `exp` alone, the
-    first overflows.
+    Write the softmax over the last axis, $e^{s_j} / \sum_k e^{s_k}$, for scores of any size. Scores
+    are float64, and so is the answer. Some will be 1000, where numpy's `exp` overflows, and some
+    $-\infty$ (but never a whole row).
     """,
     hints=[
         "Adding the same number to all scores of a row does not change its softmax. Which number "
@@ -251,7 +252,7 @@ _HIDE_AFTER = """    if mask is not None:
             "",
         ),
         Mistake(
-            "You *add* -∞ and overwrite the NaN of an empty row by 0: the answer is right, but "
+            "You *add* −∞ and overwrite the NaN of an empty row with 0: the answer is right, but "
             "the NaN comes back in the gradients, as 0 · NaN. `masked_fill` passes no gradient "
             "to what it fills.",
             "scores.masked_fill(~mask, -torch.inf)",
@@ -302,12 +303,13 @@ def _lengths(draw):
     title="The mask of a model that writes",
     minutes=10,
     statement=r"""
-    While a model writes, the keys of old tokens are kept and only the newest tokens ask: the
-    $T_q$ queries are the *last* $T_q$ of the $T_k$ positions. Make the causal mask for that,
-    True where a query may look: at itself and at everything before it.
+    While a model writes, the keys of old tokens are kept and only the newest tokens ask: the $T_q$
+    queries are the *last* $T_q$ of the $T_k$ positions. Make the causal mask for that, a boolean
+    tensor of shape $(T_q, T_k)$ with $1 \le T_q \le T_k$. It is True where a query may look: at
+    itself and at everything before it.
     """,
     hints=[
-        "Number the positions of the keys 0 … Tk − 1. Which numbers have the queries?",
+        "Number the positions of the keys 0 … Tk − 1. Which of these numbers do the queries have?",
         "Query i stands at position Tk − Tq + i. Compare a column of these with a row of key "
         "positions, or use `.tril(diagonal=...)`.",
     ],
@@ -365,11 +367,13 @@ def _keys_of_groups(draw):
     minutes=10,
     statement=r"""
     In grouped-query attention neighbouring query heads share a key head: with $H = 4$ and
-    $H_{kv} = 2$, query heads 0 and 1 use key head 0, and 2 and 3 use key head 1. Spread the keys
-    to one per query head, in torch, so that gradients pass through.
+    $H_{kv} = 2$, query heads 0 and 1 use key head 0, and 2 and 3 use key head 1. Spread the keys, of shape
+    $(B, H_{kv}, T, D)$, to one per query head, in torch, so that gradients pass through. $H$ is a
+    multiple of $H_{kv}$.
     """,
     hints=[
-        "How often must each key head appear, for any H and H_kv? And where is its copy?",
+        "How often must each key head appear, for any H and H_kv? And where do its copies stand: "
+        "next to it, or behind all the other heads?",
         "`repeat_interleave`, or a new axis behind the heads, `expand` and `flatten`.",
     ],
     cases=_keys_of_groups,
@@ -420,10 +424,10 @@ def _weights_and_gradients(draw):
     scores. No loops over rows are needed.
     """,
     hints=[
-        "Write one row of the softmax as $a_j = e^{s_j}/Z$ and differentiate: "
-        r"$\partial a_j / \partial s_i = a_j(\delta_{ij} - a_i)$.",
-        r"Sum over $j$: $\sum_j g_j a_j (\delta_{ij} - a_i)$, where $g$ is the given gradient. One "
-        "of the two terms is the same sum for every $i$.",
+        r"Write one row of the softmax as $w_i = e^{s_i}/Z$, with $Z = \sum_k e^{s_k}$, and "
+        r"differentiate: $\partial w_i / \partial s_j = w_i(\delta_{ij} - w_j)$.",
+        r"Sum over $i$: $\sum_i \bar w_i\, w_i (\delta_{ij} - w_j)$, where $\bar w$ is a row of "
+        "`d_weights`. One of the two terms holds the same sum for every $j$.",
     ],
     cases=_weights_and_gradients,
     returns="Tq Tk",
@@ -439,8 +443,8 @@ def _weights_and_gradients(draw):
             "",
         ),
         Mistake(
-            "You treat each weight as a sigmoid, a(1 − a): a score also moves the *other* weights "
-            "of its row.",
+            "You treat each weight as a sigmoid, w(1 − w): a score also moves the *other* "
+            "weights of its row.",
             "d_weights - average",
             "d_weights * (1 - weights)",
         ),
@@ -508,11 +512,11 @@ def _blocks(draw):
     minutes=60,
     statement=r"""
     FlashAttention never holds the whole row of scores. Do the same for one head and its
-    $\operatorname{softmax}(QK^\top/\sqrt{D})\,V$: `blocks` is a list of pairs (keys, values), of
-    different lengths $n$, that you go through *once*, in one loop, from left to right. For each
-    query keep the largest score so far, the sum of exponentials and the weighted sum of
-    values. (The check compares numbers; that you keep no more than that is between you and your
-    memory.)
+    $\operatorname{softmax}(QK^\top/\sqrt{D})\,V$: `blocks` is a list of pairs (keys, values) of
+    shapes $(n, D)$ and $(n, D_v)$, float64. There is at least one pair, and $n \ge 1$ may differ
+    from pair to pair. Go through it *once*, in one loop, from left to right. For each query keep
+    the largest score so far, the sum of exponentials and the weighted sum of values. (The check
+    compares numbers; that you keep no more than that is between you and your memory.)
     """,
     hints=[
         "Let m be the largest score so far. Keep the total of $e^{s - m}$ and the sum of "
@@ -632,13 +636,13 @@ temperature = question(
     $c \to 0$ and for $c \to \infty$? What is the gradient with respect to the keys in both limits?
     """,
     answer=r"""
-    For $c \to 0$ all scores are equal and the output is the mean of the values. For
-    $c \to \infty$, if one key is best for a query, its weight goes to 1 and the output is its
-    value, as in an exact dictionary. The gradient with respect to the keys is
-    $\bar S^\top (cQ)/\sqrt D$: at $c = 0$ it vanishes because the queries do, and for
-    $c \to \infty$ because $\bar S$ does, faster than $c$ grows (the softmax saturates). Learning
-    happens in between, and that is what $\sqrt D$ secures. (Two keys that are best by an exact tie
-    share the weight for ever, and the gradient that would part them grows with $c$.)
+    For $c \to 0$ all scores go to 0 and the output to the mean of the visible values. For $c \to
+    \infty$, if one key is best for a query, its weight goes to 1 and the output is its value, as in
+    an exact dictionary. The gradient with respect to the keys is $\bar S^\top (cQ)/\sqrt D$: at $c
+    = 0$ it vanishes because the queries do, and for $c \to \infty$ because $\bar S$ does, faster
+    than $c$ grows (the softmax saturates). Learning happens in between, and that is what $\sqrt D$
+    secures. (Two keys that are best by an exact tie share the weight for ever, and the gradient
+    that would part them grows with $c$.)
     """,
 )
 
@@ -648,15 +652,15 @@ blocks_computed = question(
     minutes=10,
     has_one_answer=True,
     statement=r"""
-    With `causal=True`, `attend_blockwise` stops early for the first blocks of queries. Which share
-    of all blocks does it compute, for $T_q = T_k = T$ and block size $b$? Check your formula: it
-    calls `np.maximum` once per block, and `unittest.mock.patch("numpy.maximum", wraps=np.maximum)`
-    counts calls.
+    With `causal=True`, `attend_blockwise` stops early for every block of queries but the last. What
+    share of all blocks does it compute, for $T_q = T_k = T$ and a block size $b$ that divides $T$?
+    Check your formula: the function calls `np.maximum` once per block, and
+    `unittest.mock.patch("numpy.maximum", wraps=np.maximum)` counts calls.
     """,
     answer=r"""
     With $n = T/b$ blocks per side it computes $1 + 2 + \dots + n = n(n+1)/2$ of $n^2$ blocks, a
-    share of $(n+1)/(2n)$: half of the work for large $n$. The blocks on the diagonal are computed
-    in full and half of each is masked away. To check it:
+    share of $(n+1)/(2n)$: about half of the work for large $n$. The blocks on the diagonal are
+    computed in full, and nearly half of each is masked away. To check it:
 
     ```python
     from unittest.mock import patch
