@@ -601,8 +601,9 @@ def _angles_for_neighbours(
     throughout, so that gradients pass through to `x`. Dimensions $i$ and $i + D/2$ form pair $i$,
     for $i = 0, \dots, D/2 - 1$. In a token at position $t$, turn pair $(a, b)$ by the angle
     $\theta = t\,\omega_i$ with $\omega_i = \text{base}^{-2i/D}$, to
-    $(a\cos\theta - b\sin\theta,\; a\sin\theta + b\cos\theta)$. `x` has shape $(B, H, T, D)$; `positions`, shape $(T,)$, says where
-    each token stands, which need not be 0, 1, 2, ….
+    $(a\cos\theta - b\sin\theta,\; a\sin\theta + b\cos\theta)$. `x` has shape
+    $(B, H, T, D)$; `positions`, shape $(T,)$, says where each token stands, which need not be
+    0, 1, 2, ….
     """,
     hints=[
         "The angles are a table of shape $(T, D/2)$: a column of positions times a row of "

@@ -367,9 +367,9 @@ def _keys_of_groups(draw):
     minutes=10,
     statement=r"""
     In grouped-query attention neighbouring query heads share a key head: with $H = 4$ and
-    $H_{kv} = 2$, query heads 0 and 1 use key head 0, and 2 and 3 use key head 1. Spread the keys, of shape
-    $(B, H_{kv}, T, D)$, to one per query head, in torch, so that gradients pass through. $H$ is a
-    multiple of $H_{kv}$.
+    $H_{kv} = 2$, query heads 0 and 1 use key head 0, and 2 and 3 use key head 1. Spread the keys,
+    of shape $(B, H_{kv}, T, D)$, to one per query head, in torch, so that gradients pass through.
+    $H$ is a multiple of $H_{kv}$.
     """,
     hints=[
         "How often must each key head appear, for any H and H_kv? And where do its copies stand: "
@@ -636,13 +636,13 @@ temperature = question(
     $c \to 0$ and for $c \to \infty$? What is the gradient with respect to the keys in both limits?
     """,
     answer=r"""
-    For $c \to 0$ all scores go to 0 and the output to the mean of the visible values. For $c \to
-    \infty$, if one key is best for a query, its weight goes to 1 and the output is its value, as in
-    an exact dictionary. The gradient with respect to the keys is $\bar S^\top (cQ)/\sqrt D$: at $c
-    = 0$ it vanishes because the queries do, and for $c \to \infty$ because $\bar S$ does, faster
-    than $c$ grows (the softmax saturates). Learning happens in between, and that is what $\sqrt D$
-    secures. (Two keys that are best by an exact tie share the weight for ever, and the gradient
-    that would part them grows with $c$.)
+    For $c \to 0$ all scores go to 0 and the output to the mean of the visible values. For
+    $c \to \infty$, if one key is best for a query, its weight goes to 1 and the output is its
+    value, as in an exact dictionary. The gradient with respect to the keys is
+    $\bar S^\top (cQ)/\sqrt D$: at $c = 0$ it vanishes because the queries do, and for
+    $c \to \infty$ because $\bar S$ does, faster than $c$ grows (the softmax saturates). Learning
+    happens in between, and that is what $\sqrt D$ secures. (Two keys that are best by an exact tie
+    share the weight for ever, and the gradient that would part them grows with $c$.)
     """,
 )
 
