@@ -25,15 +25,7 @@ from aigc_lab.exercises.declaring import Exercise, Question
 from aigc_lab.files import write_atomically
 from tools.dependencies import PACKAGE, ROOT, Problem, is_setup, sha256
 from tools.format_chapters import format_code
-from tools.notebooks import (
-    KERNELSPEC,
-    LANGUAGE_INFO,
-    dumps,
-    normalise,
-    read,
-    repository,
-    setup_cell,
-)
+from tools.notebooks import complete, dumps, read
 
 Item = Exercise | Question
 ENGINE = "from aigc_lab.exercises import check, hint, solution, swap"
@@ -100,14 +92,7 @@ def make_notebook(chosen: Set) -> NotebookNode:
         cells.append(_markdown(f"{head} {item.statement}"))
         cells += _question_cells(item) if isinstance(item, Question) else _exercise_cells(item)
     notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO}
-    )
-    address, branch = repository(chosen.root)
-    if address:
-        notebook.cells.insert(0, setup_cell(address, branch))
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    normalise(notebook)
+    complete(notebook, {}, chosen.root)
     notebook.metadata[PACKAGE] = {"generated_sha256": content_sha256(notebook)}
     nbformat.validate(notebook)
     return notebook

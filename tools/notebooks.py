@@ -133,20 +133,25 @@ def from_text(text: str, root: Path = ROOT) -> NotebookNode:
     """Return the notebook, without outputs, that a chapter's text stands for."""
     notebook = jupytext.reads(text, fmt="md:myst")
     notebook.cells = [cell for cell in notebook.cells if not is_setup(cell)]
-    address, branch = repository(root)
-    if address:
-        notebook.cells.insert(0, setup_cell(address, branch))
     reads = {
         key: notebook.metadata[key]
         for key in ("aigc_lab_reads", "mystnb")
         if key in notebook.metadata
     }
+    complete(notebook, reads, root)
+    return notebook
+
+
+def complete(notebook: NotebookNode, metadata: dict[str, Any], root: Path = ROOT) -> None:
+    """Give a notebook, in place, what all have: set-up cell, metadata, normal form."""
+    address, branch = repository(root)
+    if address:
+        notebook.cells.insert(0, setup_cell(address, branch))
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO, **reads}
+        {"kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO, **metadata}
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     normalise(notebook)
-    return notebook
 
 
 def normalise(notebook: NotebookNode) -> None:

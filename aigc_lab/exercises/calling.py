@@ -8,7 +8,6 @@ import copy
 import dis
 import inspect
 import io
-import linecache
 import sys
 import sysconfig
 import traceback
@@ -147,7 +146,7 @@ def readers_line(error: BaseException) -> str:
     if not theirs:
         return ""
     frame = theirs[-1]
-    line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+    line = (frame.line or "").strip()
     quoted = f": `{line}`" if line else ""
     return f"\nin line {frame.lineno} of {frame.name}{quoted}"
 

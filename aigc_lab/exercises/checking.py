@@ -21,12 +21,13 @@ from aigc_lab.exercises.declaring import Case, Exercise, Mistake, Question
 from aigc_lab.exercises.running import SECONDS, difference, gradient_difference, run, tolerance
 from aigc_lab.exercises.values import flat, is_tensor
 from aigc_lab.exercises.verdict import NOT_YET, PASSED, WRONG, Verdict, show_text
+from aigc_lab.exercises.wording import short
 
 LINES_OF_PRINT = 4
 MOST_ITEMS = 4  # of a list of arrays, in the description of an input
 
 
-@dataclass
+@dataclass(eq=False)  # one is another only if it is the same
 class _Result:
     """What the reader's function did with one case."""
 
@@ -184,7 +185,7 @@ def _wrong(exercise: Exercise, results: list[_Result], failed: list[_Result]) ->
     outcome = worst.outcome
     kind = outcome.problem or worst.difference.kind
     lines = [outcome.message or worst.difference.message, _input(exercise, worst.case)]
-    mistake, everywhere = _recognise(exercise, results, worst)
+    mistake, everywhere = _recognise(exercise, results, failed, worst)
     if mistake:
         says = mistake.says
         lines.insert(0, says if everywhere else f"On this input, it looks like this: {says}")
@@ -213,27 +214,26 @@ def _show(value: Any) -> str:
         shape = "×".join(str(n) for n in value.shape)
         kind = "tensor" if is_tensor(value) else "array"
         return f"{kind} {shape}"
-    text = getattr(value, "__name__", "") or repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return getattr(value, "__name__", "") or short(value)
 
 
 def _recognise(
-    exercise: Exercise, results: list[_Result], worst: _Result
+    exercise: Exercise, results: list[_Result], failed: list[_Result], worst: _Result
 ) -> tuple[Mistake | None, bool]:
     """Return the known mistake that acts as the reader's function, and whether it does so always.
 
     A function with two mistakes acts as neither of them everywhere. Then the one that fits most
     failures is named, if that is more than half of them: on small inputs much looks alike.
     """
-    failures = [result for result in results if result.outcome.problem or result.difference]
+    passed = [result for result in results if result not in failed]
     best, share = None, 0.5
     for mistake in exercise.mistakes:
         function = exercise.wrong_implementation(mistake)
         if not _alike(exercise, function, worst):
             continue
-        if all(_alike(exercise, function, result) for result in results):
+        fits = sum(_alike(exercise, function, result) for result in failed) / len(failed)
+        if fits == 1 and all(_alike(exercise, function, result) for result in passed):
             return mistake, True
-        fits = sum(_alike(exercise, function, result) for result in failures) / len(failures)
         if fits > share:
             best, share = mistake, fits
     return best, False

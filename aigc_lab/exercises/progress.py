@@ -91,11 +91,15 @@ def _read() -> tuple[State, str]:
     return {}, f"is damaged and is ignored; the next check keeps it as {path().name}.damaged"
 
 
+def _entry(entries: State, exercise_id: str) -> dict[str, Any]:
+    return entries.setdefault(exercise_id, {"state": OPEN, "tries": 0, "hints": 0})
+
+
 def record(exercise_id: str, state: str) -> None:
     """Remember a try; what is done stays done."""
 
     def change(entries: State) -> None:
-        entry = entries.setdefault(exercise_id, {"state": OPEN, "tries": 0, "hints": 0})
+        entry = _entry(entries, exercise_id)
         entry["tries"] += 1
         if entry["state"] != DONE:
             entry["state"] = state
@@ -109,7 +113,7 @@ def next_hint(exercise_id: str, n_hints: int) -> int:
     """Return the number of the next hint, counted from 1; after the last one always `n_hints`."""
 
     def change(entries: State) -> int:
-        entry = entries.setdefault(exercise_id, {"state": OPEN, "tries": 0, "hints": 0})
+        entry = _entry(entries, exercise_id)
         entry["hints"] = min(entry["hints"] + 1, n_hints)
         return entry["hints"]
 

@@ -19,6 +19,7 @@ KINDS_OF_BASES = {  # a Counter is a dict, and a tensor's shape a tuple
     dict: "a dict",
     set: "a set",
 }
+INTEGER, FLOAT = "a whole number (int)", "a number (float)"
 MOST_SHOWN = 60  # characters of a value of the reader's
 
 
@@ -29,11 +30,9 @@ def type_difference(expected: Any, got: Any, name: str) -> str:
         if isinstance(expected, tuple) and len(expected) != len(got):
             return f"{begin(name)} should have {len(expected)} parts, but has {len(got)}."
         return ""
-    if (wanted, found) == ("a number (float)", "a whole number (int)"):
-        return ""
     if isinstance(expected, Number) and (inner := to_numpy(got)) is not None and inner.shape == ():
         found = kind_of(inner.item())
-        if found == wanted or (wanted, found) == ("a number (float)", "a whole number (int)"):
+        if found == wanted or (wanted, found) == (FLOAT, INTEGER):
             return ""
     remedies = {
         ("a tensor", "a numpy array"): "torch.from_numpy makes a tensor of an array.",
@@ -44,10 +43,7 @@ def type_difference(expected: Any, got: Any, name: str) -> str:
         ("a list", "a tensor"): "A tensor's .tolist() is a list.",
         ("text (str)", "bytes"): "bytes.decode() gives text.",
         ("bytes", "a list"): "bytes() makes bytes of a list of numbers.",
-        (
-            "a whole number (int)",
-            "a number (float)",
-        ): "// divides whole numbers without a remainder.",
+        (INTEGER, FLOAT): "// divides whole numbers without a remainder.",
     }
     remedy = remedies.get((wanted, found), "")
     if got is None and name == "the answer":
@@ -73,9 +69,9 @@ def kind_of(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "True or False"
     if isinstance(value, int | np.integer):
-        return "a whole number (int)"
+        return INTEGER
     if isinstance(value, float | np.floating):
-        return "a number (float)"
+        return FLOAT
     if value is None:
         return "None"
     for base, kind in KINDS_OF_BASES.items():

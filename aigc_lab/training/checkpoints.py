@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
@@ -126,9 +126,11 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        tensors = load_tensors(path.read_bytes())
-        with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {}).get("aigc_lab", "{}"))
+        data = path.read_bytes()
+        tensors = load_tensors(data)
+        # A safetensors file begins with the length of its header, which holds the metadata.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        content = json.loads(header.get("__metadata__", {}).get("aigc_lab", "{}"))
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged ({error}): delete it and go on from an earlier one"
