@@ -203,6 +203,7 @@ class GPT(nn.Module):
         tokens: torch.Tensor,
         *,
         attention_mask: torch.Tensor | None = None,
+        documents: torch.Tensor | None = None,
         cache: KVCache | None = None,
         last_only: bool = False,
     ) -> torch.Tensor:
@@ -212,6 +213,9 @@ class GPT(nn.Module):
             tokens: ids `(B, T)`; with a cache only the new ones.
             attention_mask: boolean `(B, T_all)`, False for padding (on either side), over cached
                 and new tokens together. Positions count the real tokens.
+            documents: integers `(B, T)` for rows of several documents: neighbours with the same
+                number are one document. A token sees only its own document, whose positions
+                count from 0, so the logits are those of each document alone.
             cache: keys and values of earlier tokens; gets those of the new ones.
             last_only: compute the logits of the last position only, as when writing.
 
@@ -220,12 +224,16 @@ class GPT(nn.Module):
 
         Raises:
             ValueError: no token, more tokens than the context (or the cache) holds, ids outside
-                the vocabulary, or an attention mask of another shape.
+                the vocabulary, an attention mask or documents of another shape, or documents
+                together with a mask or a cache.
         """
         past = 0 if cache is None else cache.length
-        self._check(tokens, attention_mask, cache, past)
+        self._check(tokens, attention_mask, documents, cache, past)
         n_new = tokens.shape[1]
-        if attention_mask is None:
+        starts = None if documents is None else document_starts(documents)  # (B, T)
+        if starts is not None:
+            positions = torch.arange(n_new, device=tokens.device) - starts  # (B, T)
+        elif attention_mask is None:
             positions = torch.arange(past, past + n_new, device=tokens.device)  # (T,)
         else:
             counted = attention_mask.long().cumsum(1) - 1
@@ -238,14 +246,17 @@ class GPT(nn.Module):
             rope = rope_angles(positions, self.config.head_dim, self.config.rope_base)
             rope = tuple(part.to(x.dtype) for part in rope)
         x = self.dropout(x)
-        mask = attention_masks(past, n_new, attention_mask, tokens.device)
+        if starts is not None:
+            mask = document_mask(starts)
+        else:
+            mask = attention_masks(past, n_new, attention_mask, tokens.device)
         for block in self.blocks:
             x = block(x, rope, mask, cache)
         if cache is not None:
             cache.length += n_new
         return self.head(self.norm(x[:, -1:] if last_only else x))
 
-    def _check(self, tokens, attention_mask, cache, past: int) -> None:
+    def _check(self, tokens, attention_mask, documents, cache, past: int) -> None:
         if tokens.dim() != 2 or 0 in tokens.shape:
             raise ValueError(
                 f"tokens must have shape (B, T) with at least one token, not {tuple(tokens.shape)}"
@@ -264,6 +275,16 @@ class GPT(nn.Module):
             raise ValueError(
                 f"attention_mask must have shape (B, cached + new) = {(tokens.shape[0], total)}, "
                 f"not {tuple(attention_mask.shape)}"
+            )
+        if documents is not None and documents.shape != tokens.shape:
+            raise ValueError(
+                f"documents must have the shape of tokens, {tuple(tokens.shape)}, not "
+                f"{tuple(documents.shape)}"
+            )
+        if documents is not None and (attention_mask is not None or cache is not None):
+            raise ValueError(
+                "documents cannot go with an attention_mask or a cache: padding is a document of "
+                "its own, and writing is done in one document at a time"
             )
         if tokens.device.type == "cpu" and tokens.max() >= self.config.vocab_size:
             raise ValueError(
@@ -367,6 +388,19 @@ def attention_masks(
             return None
         return causal_mask(n_new, past + n_new, device)[None, None]
     return causal_mask(n_new, past + n_new, device) & attention_mask[:, None, None, :]
+
+
+def document_starts(documents: torch.Tensor) -> torch.Tensor:
+    """For each token the index in its row at which its document begins: `(B, T)`."""
+    index = torch.arange(documents.shape[1], device=documents.device)
+    is_first = F.pad(documents[:, 1:] != documents[:, :-1], (1, 0), value=True)
+    return torch.where(is_first, index, 0).cummax(dim=1).values
+
+
+def document_mask(starts: torch.Tensor) -> torch.Tensor:
+    """Causal and within the document: boolean `(B, 1, T, T)`, from the starts `(B, T)`."""
+    same = starts[:, :, None] == starts[:, None, :]
+    return (same & causal_mask(starts.shape[1], device=starts.device))[:, None]
 
 
 # ----------------------------------------------------------------------------------- what it costs

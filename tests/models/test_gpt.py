@@ -125,6 +125,44 @@ def test_a_row_that_is_all_padding_gives_no_nan_and_no_nan_gradient():
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@every_config
+def test_a_packed_row_gives_each_document_what_it_gets_alone(config):
+    """Logits and gradients; the numbers of documents may come in any order, and again later."""
+    tokens = draw(2, 14)
+    numbers = torch.tensor([[7] * 5 + [3] * 1 + [7] * 8, [0] * 2 + [1] * 9 + [2] * 3])
+    pieces = [(0, 0, 5), (0, 5, 6), (0, 6, 14), (1, 0, 2), (1, 2, 11), (1, 11, 14)]
+    weight = torch.randn(2, 14, 50, generator=torch.Generator().manual_seed(2))
+    packed, alone = make(config), make(config)
+    out = packed(tokens, documents=numbers)
+    (out * weight).sum().backward()
+    for row, start, end in pieces:
+        each = alone(tokens[row : row + 1, start:end])
+        torch.testing.assert_close(out[row, start:end], each[0], atol=1e-5, rtol=1e-5)
+        (each[0] * weight[row, start:end]).sum().backward()
+    for name, parameter in packed.named_parameters():
+        expected = alone.get_parameter(name).grad
+        torch.testing.assert_close(parameter.grad, expected, atol=1e-4, rtol=1e-4)
+
+
+@every_config
+def test_one_document_in_each_row_is_a_plain_row(config):
+    model, tokens = make(config), draw(2, 8)
+    with torch.no_grad():
+        out = model(tokens, documents=torch.tensor([[4] * 8, [9] * 8]))
+        torch.testing.assert_close(out, model(tokens), atol=1e-5, rtol=1e-5)
+
+
+def test_documents_that_cannot_work_are_refused():
+    model, tokens = make(CONFIGS["llama"]), draw(2, 8)
+    numbers, mask = torch.zeros(2, 8, dtype=torch.long), torch.ones(2, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"shape of tokens, \(2, 8\), not \(2, 7\)"):
+        model(tokens, documents=numbers[:, 1:])
+    with pytest.raises(ValueError, match="documents cannot go with an attention_mask or a cache"):
+        model(tokens, documents=numbers, attention_mask=mask)
+    with torch.no_grad(), pytest.raises(ValueError, match="documents cannot go with"):
+        model(tokens, documents=numbers, cache=KVCache(model.config, 2))
+
+
 def test_last_only_gives_the_last_logits():
     model, tokens = make(CONFIGS["gpt2"]), draw()
     with torch.no_grad():
