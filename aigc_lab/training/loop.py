@@ -1,0 +1,197 @@
+"""The training loop: steps, a log, evaluations, and checkpoints from which it goes on bit for bit.
+
+What a run leaves on disk is described in `aigc_lab.training.run_folder`.
+"""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from aigc_lab.data.batches import Batch
+from aigc_lab.data.synthetic import NO_TARGET
+from aigc_lab.training.interruptions import Stopped, advice_on_memory, watch_ctrl_c
+from aigc_lab.training.optimizers import clip_gradients, warmup_then_decay
+from aigc_lab.training.run_folder import (
+    CHECKPOINT_FILE,
+    LOG_FILE,
+    TrainSettings,
+    begin_run,
+    read_log,
+    resume_run,
+    save_run,
+    write_line,
+)
+
+
+class Source(Protocol):
+    """Where batches come from; see `aigc_lab.data.batches`."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, the same whenever it is asked for."""
+
+
+def train(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    source: Source,
+    settings: TrainSettings,
+    folder: str | Path,
+    *,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    resume: bool = False,
+    show_progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Train `model`; its parameters change in place, and it is left in evaluation mode.
+
+    Args:
+        model: a GPT, on the device on which it is to be trained.
+        optimizers: with the highest learning rate that each group is to have.
+        source: update k uses its batches k · accumulate and the accumulate - 1 after it.
+        settings: see there.
+        folder: of the run; made if it does not exist.
+        evaluate: gives the loss on held-out data; it must use no chance of its own.
+        resume: go on from the checkpoint in the folder, with the same other arguments.
+        show_progress: whether to show a bar.
+
+    Returns:
+        The lines of the log: step, tokens (targets seen), loss (mean over the targets since the
+        line before, in nats), eval_loss (or None), lr (of the first group), gradient_norm (before
+        clipping) and seconds.
+
+    Raises:
+        FileExistsError: the folder has a run and `resume` is not set.
+        FileNotFoundError, CheckpointError: it has none from which to resume.
+        ValueError: the run in the folder has other settings, or a step has no target.
+        FloatingPointError: the loss or a gradient is not finite; the last checkpoint stays.
+        MemoryError: no memory is left; says what to halve.
+        Stopped: Ctrl-C; the current step was finished and a checkpoint written. A second Ctrl-C
+            ends the run at once.
+    """
+    folder = Path(folder)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    if resume:
+        progress = resume_run(model, optimizers, settings, folder)
+    else:
+        progress = begin_run(model, optimizers, settings, folder)
+    evaluate_every = settings.evaluate_every or settings.n_steps
+    bar = tqdm(
+        total=settings.n_steps, initial=progress.step, unit="step", disable=not show_progress
+    )
+    start, seconds_before, tokens_before = time.perf_counter(), progress.seconds, progress.tokens
+    with bar, watch_ctrl_c() as ctrl_c, open(folder / LOG_FILE, "a", encoding="utf-8") as log:
+        while progress.step < settings.n_steps:
+            factor = _set_rates(optimizers, rates, progress.step, settings)
+            loss, norm = _update(model, optimizers, source, settings, progress)
+            is_last = progress.step == settings.n_steps
+            eval_loss = None
+            if evaluate is not None and (progress.step % evaluate_every == 0 or is_last):
+                eval_loss = _evaluate(model, evaluate)
+            seconds = time.perf_counter() - start
+            progress.seconds = seconds_before + seconds
+            bar.update()
+            per_second = (progress.tokens - tokens_before) / seconds
+            bar.set_postfix_str(f"loss {loss:.3f}, {per_second:,.0f} tokens/s", refresh=False)
+            if progress.step % settings.log_every == 0 or eval_loss is not None or is_last:
+                write_line(log, progress, eval_loss, factor * rates[0][0], norm)
+            every = settings.checkpoint_every
+            if is_last or ctrl_c.pressed or (every and progress.step % every == 0):
+                os.fsync(log.fileno())  # no checkpoint without the lines before it
+                save_run(model, optimizers, settings, folder, progress)
+            if ctrl_c.pressed and not is_last:
+                raise Stopped(
+                    f"stopped after step {progress.step} of {settings.n_steps}; "
+                    f"{folder / CHECKPOINT_FILE} is written: resume (--resume, or "
+                    "resume=True) to go on as if nothing had happened"
+                )
+    model.eval()
+    return read_log(folder)
+
+
+def loss_of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Cross-entropy in nats, summed over the targets of a batch: a scalar tensor."""
+    logits = model(batch.tokens, documents=batch.documents)  # (B, T, V)
+    return F.cross_entropy(
+        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
+    )
+
+
+@torch.no_grad()
+def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """Cross-entropy in nats per target over several batches, without dropout.
+
+    Raises:
+        ValueError: the batches have no target.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    total, count = 0.0, 0
+    for batch in batches:
+        total += loss_of_batch(model, batch.to(device)).item()
+        count += batch.n_targets
+    model.train(was_training)
+    if not count:
+        raise ValueError("there is no target in any batch: nothing to take the mean of")
+    return total / count
+
+
+# ------------------------------------------------------------------------------------------ a step
+
+
+def _set_rates(optimizers, rates, step: int, settings: TrainSettings) -> float:
+    factor = warmup_then_decay(step, settings.n_steps, settings.n_warmup, settings.last_rate)
+    for optimizer, own_rates in zip(optimizers, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, own_rates, strict=True):
+            group["lr"] = rate * factor
+    return factor
+
+
+def _update(model, optimizers, source, settings, progress) -> tuple[float, float]:
+    """One step; return its loss in nats per target, and the norm of its gradients."""
+    device = next(model.parameters()).device
+    first = progress.step * settings.accumulate
+    batches = [source.batch(first + i) for i in range(settings.accumulate)]
+    # All targets of the step count alike, so the sum is divided by the number of all of them;
+    # the mean of the batches' means would favour targets in batches that have few.
+    count = sum(batch.n_targets for batch in batches)
+    if not count:
+        raise ValueError(f"step {progress.step} has no target: all of its tokens are padding")
+    model.train()
+    model.zero_grad()
+    total = 0.0
+    on_gpu = settings.bfloat16 and device.type == "cuda"
+    precision = torch.autocast("cuda", torch.bfloat16) if on_gpu else contextlib.nullcontext()
+    with advice_on_memory(batches[0].tokens.shape):
+        for batch in batches:
+            with precision:
+                loss = loss_of_batch(model, batch.to(device)) / count
+            total += loss.item()
+            loss.backward()
+    if not math.isfinite(total):
+        raise FloatingPointError(
+            f"the loss is {total} at step {progress.step}: lower the learning rate, lengthen the "
+            "warm-up, or look for a row that is masked completely; the last checkpoint is good"
+        )
+    norm = clip_gradients(model.parameters(), settings.clip)
+    for optimizer in optimizers:
+        optimizer.step()
+    progress.step += 1
+    progress.tokens += count
+    progress.loss_sum += total * count
+    progress.loss_count += count
+    return total, norm
+
+
+def _evaluate(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
+    model.eval()
+    with torch.no_grad():
+        return float(evaluate(model))
