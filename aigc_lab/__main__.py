@@ -8,11 +8,11 @@ from aigc_lab.data.download import DATA_SETS, DownloadError, data_folder, downlo
 
 
 class Commands(click.Group):
-    """Loads the commands of the exercises, which need numpy, only where they are asked for."""
+    """Loads the commands that need numpy or torch only where they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands."""
-        return sorted([*super().list_commands(ctx), "exercises"])
+        return sorted([*super().list_commands(ctx), "exercises", "train"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name."""
@@ -20,6 +20,10 @@ class Commands(click.Group):
             from aigc_lab.exercises.commands import exercises
 
             return exercises
+        if cmd_name == "train":
+            from aigc_lab.training.commands import train
+
+            return train
         return super().get_command(ctx, cmd_name)
 
 

@@ -1,0 +1,43 @@
+"""The command line of training: `python -m aigc_lab train --help`."""
+
+from pathlib import Path
+
+import click
+
+from aigc_lab.training.interruptions import Stopped
+from aigc_lab.training.recipes import PRESETS, RECIPES, get_recipe
+from aigc_lab.training.run_folder import CHECKPOINT_FILE, LOG_FILE
+from aigc_lab.training.running import run_recipe
+
+
+@click.command("train")
+@click.argument("name", metavar="RECIPE", type=click.Choice(list(RECIPES)))
+@click.option("--preset", type=click.Choice(PRESETS), default="full", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
+@click.option("--force", is_flag=True, help="Overwrite the run in the folder.")
+@click.option("--folder", type=click.Path(path_type=Path), help="By default runs/RECIPE-PRESET.")
+def train(name: str, preset: str, resume: bool, force: bool, folder: Path | None) -> None:
+    """Train a model by RECIPE.
+
+    Ctrl-C saves; --resume goes on as if nothing had happened. With the preset "quick" it takes
+    about a minute.
+    """
+    if resume and force:
+        raise click.UsageError("--resume goes on and --force begins anew: give one of them")
+    folder = folder or Path("runs") / f"{name}-{preset}"
+    if force:
+        for file in (CHECKPOINT_FILE, LOG_FILE):
+            (folder / file).unlink(missing_ok=True)
+    try:
+        _, data, log = run_recipe(get_recipe(name, preset), folder, resume=resume)
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        raise SystemExit(130) from None  # as shells report Ctrl-C
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        raise click.ClickException(str(error)) from error
+    last = log[-1]
+    floor = "" if data.floor is None else f" (nothing can be below {data.floor:.3f})"
+    click.echo(
+        f"{last['tokens']:,} tokens in {last['seconds']:,.0f} s; held-out loss "
+        f"{last['eval_loss']:.3f} nats per token{floor}; everything is in {folder}"
+    )

@@ -1,0 +1,182 @@
+"""Recipes: everything that decides what a trained model becomes, as plain values.
+
+Each has two presets: "quick" takes about a minute on two processor cores, enough to see the curve
+bend; "full" makes the model that the book shows.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.models.gpt import GPTConfig
+from aigc_lab.training.run_folder import TrainSettings
+
+PRESETS = ("quick", "full")
+# The hash of a recipe covers so many documents of its world, as a sample of what it says and how.
+N_SAMPLES = 20
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Random windows of one text, character by character.
+
+    Args:
+        file: name of a file that `python -m aigc_lab download` fetches.
+        held_out: share of the text, at its end, on which the model is evaluated.
+        batch_size: windows in a batch.
+    """
+
+    file: str
+    held_out: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class WorldData:
+    """Whole documents of the tiny world, packed, in tokens learned from the same world.
+
+    Args:
+        world: in which the model learns.
+        held_out: the world in which it is evaluated.
+        n_documents: in a batch.
+        n_held_out: documents of an evaluation.
+        vocab_size: tokens of the tokenizer.
+        n_for_tokenizer: documents from which it is learned.
+    """
+
+    world: WorldSettings
+    held_out: WorldSettings
+    n_documents: int
+    n_held_out: int
+    vocab_size: int
+    n_for_tokenizer: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a model.
+
+    Args:
+        name, preset: of the recipe.
+        model: its architecture; its vocabulary must be that of the data.
+        data: what it learns from.
+        training: how long, with which schedule.
+        lr: highest learning rate.
+        weight_decay: of matrices.
+        muon: whether the matrices in the blocks are trained by Muon; else by AdamW like the rest.
+        seed: of the initial weights, and of the draw of windows.
+    """
+
+    name: str
+    preset: str
+    model: GPTConfig
+    data: TextData | WorldData
+    training: TrainSettings
+    lr: float
+    weight_decay: float = 0.1
+    muon: bool = False
+    seed: int = 0
+
+    def sha256(self, tokenizer: bytes = b"") -> str:
+        """Hash over all that decides what comes out.
+
+        Two models of the same hash were made in the same way. The hash covers the settings, the
+        file of the tokenizer, and of a world also its first documents, which change when its
+        words do.
+
+        Args:
+            tokenizer: content of the tokenizer's file.
+        """
+        settings = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        digest = hashlib.sha256(settings.encode())
+        digest.update(hashlib.sha256(tokenizer).digest())
+        if isinstance(self.data, WorldData):
+            for settings in (self.data.world, self.data.held_out):
+                for document in TinyWorld(settings).documents(N_SAMPLES):
+                    digest.update(hashlib.sha256(document.text.encode()).digest())
+        return digest.hexdigest()
+
+
+def get_recipe(name: str, preset: str = "full") -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        ValueError: an unknown recipe or preset; names those that there are.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; choose from {', '.join(RECIPES)}")
+    return RECIPES[name](preset)
+
+
+def shakespeare_baseline(preset: str) -> Recipe:
+    """A plain GPT-2 with AdamW on tiny Shakespeare: the usual small recipe for a processor."""
+    n_steps = _choose(preset, quick=300, full=2000)
+    return Recipe(
+        name="shakespeare-baseline",
+        preset=preset,
+        model=GPTConfig.gpt2(vocab_size=65, context_length=64, d_model=128, n_layers=4, n_heads=4),
+        data=TextData("tinyshakespeare.txt", held_out=0.1, batch_size=12),
+        training=TrainSettings(
+            n_steps=n_steps, n_warmup=100, last_rate=0.1, log_every=50, evaluate_every=n_steps // 4
+        ),
+        lr=1e-3,
+    )
+
+
+def shakespeare(preset: str) -> Recipe:
+    """Tiny Shakespeare with what has been learned since GPT-2."""
+    n_steps = _choose(preset, quick=150, full=1000)
+    return Recipe(
+        name="shakespeare",
+        preset=preset,
+        model=GPTConfig.llama(65, context_length=64, d_model=128, n_layers=4, n_heads=4),
+        data=TextData("tinyshakespeare.txt", held_out=0.1, batch_size=12),
+        training=TrainSettings(
+            n_steps=n_steps, n_warmup=20, log_every=50, evaluate_every=n_steps // 4
+        ),
+        lr=5e-3,
+        muon=True,
+    )
+
+
+def base(preset: str) -> Recipe:
+    """The base model of the book: it speaks the language of the tiny world."""
+    n_steps = _choose(preset, quick=60, full=4000)
+    return Recipe(
+        name="base",
+        preset=preset,
+        model=GPTConfig.llama(768, context_length=256, d_model=128, n_layers=6, n_heads=4),
+        data=WorldData(
+            world=WorldSettings(),
+            held_out=WorldSettings(seed=1),
+            n_documents=34,
+            n_held_out=200,
+            vocab_size=768,
+            n_for_tokenizer=5000,
+        ),
+        training=TrainSettings(
+            n_steps=n_steps,
+            n_warmup=n_steps // 40,
+            log_every=10,
+            evaluate_every=n_steps // 8,
+            checkpoint_every=100,
+        ),
+        lr=5e-3,
+        muon=True,
+    )
+
+
+RECIPES: dict[str, Callable[[str], Recipe]] = {
+    "shakespeare": shakespeare,
+    "shakespeare-baseline": shakespeare_baseline,
+    "base": base,
+}
+
+
+def _choose(preset: str, *, quick: int, full: int) -> int:
+    if preset not in PRESETS:
+        raise ValueError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}")
+    return quick if preset == "quick" else full

@@ -1,0 +1,193 @@
+"""From a recipe to a trained model in a folder."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aigc_lab.data.batches import Batch, PackedDocuments, Windows, consecutive_windows
+from aigc_lab.data.bpe_training import train_bpe
+from aigc_lab.data.download import find_data
+from aigc_lab.data.tiny_world import TinyWorld
+from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
+from aigc_lab.files import write_atomically
+from aigc_lab.models.gpt import GPT
+from aigc_lab.training.loop import Source, mean_loss, train
+from aigc_lab.training.optimizers import make_optimizers
+from aigc_lab.training.recipes import Recipe, TextData, WorldData
+from aigc_lab.training.run_folder import CHECKPOINT_FILE
+
+RECIPE_FILE, TOKENIZER_FILE = "recipe.json", "tokenizer.json"
+START = "<|endoftext|>"  # begins and ends every document
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a recipe trains and evaluates on.
+
+    Args:
+        source: of batches.
+        held_out: batches of an evaluation.
+        tokenizer: of the documents of a world; None for a text in characters.
+        floor: of the held-out loss, in nats per target: what a model loses that knows the world
+            exactly; None where nobody knows it.
+    """
+
+    source: Source
+    held_out: list[Batch]
+    tokenizer: Tokenizer | None = None
+    floor: float | None = None
+
+
+def run_recipe(
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, show_progress: bool = True
+) -> tuple[GPT, Data, list[dict[str, Any]]]:
+    """Train a model; on a GPU if there is one.
+
+    The folder gets the log, checkpoints, the recipe with its hash, and the tokenizer of a world.
+
+    Returns:
+        The model, what it was trained on, and the lines of the log.
+
+    Raises:
+        FileExistsError: the folder has a run and `resume` is not set.
+        ValueError: the run in the folder was begun by another recipe.
+        FileNotFoundError: the recipe's text was not downloaded yet, or there is nothing to resume.
+        (and what `aigc_lab.training.loop.train` raises)
+    """
+    folder = Path(folder)
+    if resume:
+        _check_recipe(recipe, folder)
+        is_world = isinstance(recipe.data, WorldData)
+        data = make_data(recipe, Tokenizer.load(folder / TOKENIZER_FILE) if is_world else None)
+    else:
+        refuse_existing_run(folder)
+        data = make_data(recipe)
+        _write_recipe(recipe, data.tokenizer, folder)
+    model = make_model(recipe)
+    if torch.cuda.is_available():
+        model.cuda()
+    log = train(
+        model,
+        make_optimizers(model, recipe.lr, weight_decay=recipe.weight_decay, muon=recipe.muon),
+        data.source,
+        recipe.training,
+        folder,
+        evaluate=lambda trained: mean_loss(trained, data.held_out),
+        resume=resume,
+        show_progress=show_progress,
+    )
+    return model, data, log
+
+
+def make_model(recipe: Recipe) -> GPT:
+    """The model before its first step."""
+    torch.manual_seed(recipe.seed)
+    return GPT(recipe.model)
+
+
+# --------------------------------------------------------------------------------------------- data
+
+
+def make_data(recipe: Recipe, tokenizer: Tokenizer | None = None) -> Data:
+    """What a recipe trains on.
+
+    Args:
+        recipe: the recipe.
+        tokenizer: of its world, if there is one already.
+
+    Raises:
+        FileNotFoundError: the text was not downloaded yet; names the command.
+        ValueError: the model's vocabulary is not that of the data.
+    """
+    if isinstance(recipe.data, TextData):
+        data, vocab_size = _text_data(recipe, recipe.data)
+    else:
+        tokenizer = tokenizer or make_tokenizer(recipe.data)
+        data, vocab_size = _world_data(recipe, recipe.data, tokenizer), tokenizer.vocab_size
+    if vocab_size != recipe.model.vocab_size:
+        raise ValueError(
+            f"the recipe's model has vocab_size={recipe.model.vocab_size}, but its data have "
+            f"{vocab_size} tokens: write that number into the recipe"
+        )
+    return data
+
+
+def make_tokenizer(data: WorldData) -> Tokenizer:
+    """Learn a tokenizer from the first documents of the world; each digit is a token."""
+    documents = TinyWorld(data.world).documents(data.n_for_tokenizer)
+    texts = (document.text for document in documents)
+    return train_bpe(texts, data.vocab_size, pattern=SINGLE_DIGIT_PATTERN, special_tokens=[START])
+
+
+def characters_of(text: str) -> tuple[torch.Tensor, str]:
+    """Ids `(N,)` of the characters of a text, and the alphabet: id i is the character i of it."""
+    alphabet = "".join(sorted(set(text)))
+    id_of = {character: index for index, character in enumerate(alphabet)}
+    return torch.tensor([id_of[character] for character in text]), alphabet
+
+
+def _text_data(recipe: Recipe, data: TextData) -> tuple[Data, int]:
+    ids, alphabet = characters_of(find_data(data.file).read_text(encoding="utf-8"))
+    n_train = int(len(ids) * (1 - data.held_out))
+    length = recipe.model.context_length
+    source = Windows(ids[:n_train], length, data.batch_size, recipe.seed)
+    return Data(source, list(consecutive_windows(ids[n_train:], length))), len(alphabet)
+
+
+def _world_data(recipe: Recipe, data: WorldData, tokenizer: Tokenizer) -> Data:
+    start, length = tokenizer.special_tokens[START], recipe.model.context_length
+
+    def packed(world: TinyWorld, n_documents: int) -> PackedDocuments:
+        def document_ids(index: int) -> list[int]:
+            return tokenizer.encode(world.document(index).text)
+
+        return PackedDocuments(document_ids, start, length, n_documents)
+
+    other = TinyWorld(data.held_out)
+    n_batches = max(1, data.n_held_out // data.n_documents)
+    held_out = packed(other, data.n_documents)
+    batches = [held_out.batch(step) for step in range(n_batches)]
+    n_targets = sum(batch.n_targets for batch in batches)
+    log_prob = sum(d.log_prob for d in other.documents(n_batches * data.n_documents))
+    source = packed(TinyWorld(data.world), data.n_documents)
+    return Data(source, batches, tokenizer, floor=-log_prob / n_targets)
+
+
+# ------------------------------------------------------------------------------------------- folder
+
+
+def refuse_existing_run(folder: str | Path) -> None:
+    """Raise FileExistsError if there is a run in the folder."""
+    if (Path(folder) / CHECKPOINT_FILE).exists():
+        raise FileExistsError(
+            f"{folder} already holds a run: resume it (--resume), take another folder, or "
+            "overwrite it (--force)"
+        )
+
+
+def _write_recipe(recipe: Recipe, tokenizer: Tokenizer | None, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer is not None:
+        tokenizer.save(folder / TOKENIZER_FILE)
+    content = {"sha256": _hash_in(folder, recipe), "recipe": dataclasses.asdict(recipe)}
+    write_atomically(folder / RECIPE_FILE, json.dumps(content, indent=1).encode())
+
+
+def _check_recipe(recipe: Recipe, folder: Path) -> None:
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} holds no run to resume: leave out --resume to begin one")
+    if json.loads(path.read_bytes())["sha256"] != _hash_in(folder, recipe):
+        raise ValueError(
+            f"the run in {folder} was begun with another recipe (see {path}): begin a new one "
+            "(--force overwrites it), or bring the recipe back to what it was"
+        )
+
+
+def _hash_in(folder: Path, recipe: Recipe) -> str:
+    path = folder / TOKENIZER_FILE
+    return recipe.sha256(path.read_bytes() if isinstance(recipe.data, WorldData) else b"")
