@@ -69,10 +69,17 @@ class Sampling:
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
         """Return the next token of each sequence, `(B,)`."""
+        if self.temperature == GREEDY:
+            return self.adjust(logits, seen).argmax(dim=-1)
+        return draw(self.probabilities(logits, seen), generator)
+
+    def probabilities(self, logits: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+        """Probability with which each token is chosen, `(B, V)`; 1 for a single one if greedy."""
         logits = self.adjust(logits, seen)
         if self.temperature == GREEDY:
-            return logits.argmax(dim=-1)
-        return draw(logits.softmax(dim=-1), generator)
+            best = logits.argmax(dim=-1, keepdim=True)
+            return torch.zeros_like(logits).scatter(-1, best, 1.0)
+        return logits.softmax(dim=-1)
 
 
 def draw(probabilities: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:

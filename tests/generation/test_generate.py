@@ -219,3 +219,10 @@ def test_special_tokens_in_a_prompt_are_only_text(model):
 def test_an_empty_stop_string_is_refused():
     with pytest.raises(ValueError, match="empty text"):
         stream("ab", stop_strings=[""])
+
+
+def test_a_stream_without_a_prompt_or_without_room_is_refused(model):
+    with pytest.raises(ValueError, match="start token"):
+        list(stream_text(model, TOKENIZER, "", 3))
+    with pytest.raises(ValueError, match=r"prompt of 3 and max_new_tokens=39 do not fit"):
+        list(stream_text(model, TOKENIZER, [1, 2, 3], 39))
