@@ -148,11 +148,11 @@ def base(preset: str) -> Recipe:
     return Recipe(
         name="base",
         preset=preset,
-        model=GPTConfig.llama(768, context_length=256, d_model=128, n_layers=6, n_heads=4),
+        model=GPTConfig.llama(768, context_length=320, d_model=128, n_layers=6, n_heads=4),
         data=WorldData(
             world=WorldSettings(),
             held_out=WorldSettings(seed=1),
-            n_documents=34,
+            n_documents=48,  # 19 rows, 95 % full
             n_held_out=200,
             vocab_size=768,
             n_for_tokenizer=5000,
