@@ -1,0 +1,183 @@
+"""Models that come with the book: `aigc_lab/weights/NAME/`, written and read with every check.
+
+A folder holds model.safetensors (float16), config.json (the architecture, the recipe's hash, the
+weights' sha256), tokenizer.json, the training's log.jsonl, and scores.json.
+"""
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from aigc_lab.data.tokenizer import Tokenizer, TokenizerFileError
+from aigc_lab.files import write_atomically
+from aigc_lab.models.gpt import GPT, GPTConfig
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+LOG, SCORES = "log.jsonl", "scores.json"
+
+
+class ShippedModelError(RuntimeError):
+    """A shipped model that is missing or damaged; the message names the command to train it."""
+
+
+def save_shipped(
+    folder: str | Path,
+    model: GPT,
+    tokenizer: Tokenizer,
+    recipe: str,
+    notes: dict[str, Any],
+) -> None:
+    """Write a trained model, each file whole or not at all.
+
+    The configuration comes last and holds the sha256 of the rest: what a crash leaves half done
+    is noticed by `load_shipped`.
+
+    Args:
+        folder: made if it does not exist.
+        model: the model.
+        tokenizer: its tokenizer.
+        recipe: hash of the recipe by which it was trained (`Recipe.sha256`).
+        notes: what JSON can hold. "log" (the lines of the training's log) and "scores" become
+            files of their own; the rest goes into the configuration.
+
+    Raises:
+        ValueError: a weight that float16 cannot hold, or another vocabulary than the tokenizer's.
+    """
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"the model has vocab_size={model.config.vocab_size}, but the tokenizer has "
+            f"{tokenizer.vocab_size} tokens: this is not the one that it was trained with"
+        )
+    # A tied table is stored once, under the first of its names.
+    tensors = {name: p.detach().cpu().half().contiguous() for name, p in model.named_parameters()}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds numbers beyond float16 (65,504), or NaN")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = dict(notes)
+    weights = save_tensors(tensors)
+    write_atomically(folder / WEIGHTS, weights)
+    tokenizer.save(folder / TOKENIZER)
+    log = "".join(json.dumps(line) + "\n" for line in notes.pop("log", []))
+    write_atomically(folder / LOG, log.encode())
+    scores = json.dumps(notes.pop("scores", {}), indent=1) + "\n"
+    write_atomically(folder / SCORES, scores.encode())
+    config = {
+        "model": dataclasses.asdict(model.config),
+        "recipe": recipe,
+        "weights": hashlib.sha256(weights).hexdigest(),
+        "tokenizer": hashlib.sha256((folder / TOKENIZER).read_bytes()).hexdigest(),
+        "notes": notes,
+    }
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+
+
+def load_shipped(name: str, folder: str | Path = FOLDER) -> tuple[GPT, Tokenizer]:
+    """Read a model that comes with the book.
+
+    A warning says so if the recipe of this name has changed since the model was made.
+
+    Args:
+        name: of the model and its recipe, such as "base".
+        folder: in which the models' folders lie.
+
+    Returns:
+        The model, in float32 and evaluation mode, and its tokenizer.
+
+    Raises:
+        ShippedModelError: it is missing or damaged; names the command that trains it.
+    """
+    place = Path(folder) / name
+    config = _read_config(place)
+    weights = _read_checked(place / WEIGHTS, config["weights"])
+    tokenizer_bytes = _read_checked(place / TOKENIZER, config["tokenizer"])
+    try:
+        tokenizer = Tokenizer.load(place / TOKENIZER)
+        model = GPT(GPTConfig(**config["model"]))
+        tensors = {n: tensor.float() for n, tensor in load_tensors(weights).items()}
+        if model.config.tie_weights:
+            tensors["head.weight"] = tensors["embedding.weight"]
+        model.load_state_dict(tensors)
+    except (TokenizerFileError, TypeError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ShippedModelError(
+            f"the files in {place} do not belong together ({reason}): {_remedy(name)}"
+        ) from None
+    if config["recipe"] != (_hash_now(name, tokenizer_bytes) or config["recipe"]):
+        warnings.warn(
+            f"the model in {place} was made by another recipe than {name!r} is now, so what it "
+            f"says may differ from the text. To make it anew: {_command(name)}",
+            stacklevel=2,
+        )
+    return model.eval(), tokenizer
+
+
+def shipped_notes(name: str, folder: str | Path = FOLDER) -> dict[str, Any]:
+    """The notes of a shipped model, with "recipe", "scores" and "log" (a list of lines) in them.
+
+    Raises:
+        ShippedModelError: it is missing or damaged.
+    """
+    place = Path(folder) / name
+    config = _read_config(place)
+    try:
+        scores = json.loads((place / SCORES).read_bytes())
+        log = [json.loads(line) for line in (place / LOG).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise ShippedModelError(f"{place} is not whole ({error}): {_remedy(name)}") from None
+    return {**config["notes"], "recipe": config["recipe"], "scores": scores, "log": log}
+
+
+def _hash_now(name: str, tokenizer: bytes) -> str | None:
+    """The hash of the recipe as it is now; None if there is none of this name."""
+    # Here and not above: models know nothing of training, but for this one question.
+    from aigc_lab.training.recipes import RECIPES, get_recipe
+
+    return get_recipe(name).sha256(tokenizer) if name in RECIPES else None
+
+
+def _read_config(place: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((place / CONFIG).read_bytes())
+    except FileNotFoundError:
+        raise ShippedModelError(
+            f"there is no model in {place}. Train it with: {_command(place.name)}"
+        ) from None
+    except ValueError as error:
+        raise ShippedModelError(
+            f"{place / CONFIG} is damaged ({error}): {_remedy(place.name)}"
+        ) from None
+    missing = {"model", "recipe", "weights", "tokenizer", "notes"} - set(config)
+    if missing:
+        raise ShippedModelError(
+            f"{place / CONFIG} lacks {', '.join(sorted(missing))}: {_remedy(place.name)}"
+        )
+    return config
+
+
+def _read_checked(path: Path, sha256: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ShippedModelError(f"{path} is missing: {_remedy(path.parent.name)}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ShippedModelError(
+            f"{path} is damaged (its checksum differs): {_remedy(path.parent.name)}"
+        )
+    return data
+
+
+def _command(name: str) -> str:
+    return f"python -m aigc_lab train {name} --preset full"
+
+
+def _remedy(name: str) -> str:
+    return f"get the file again from the repository, or train anew with: {_command(name)}"
