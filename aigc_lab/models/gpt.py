@@ -286,11 +286,13 @@ class GPT(nn.Module):
                 "documents cannot go with an attention_mask or a cache: padding is a document of "
                 "its own, and writing is done in one document at a time"
             )
-        if tokens.device.type == "cpu" and tokens.max() >= self.config.vocab_size:
-            raise ValueError(
-                f"token id {tokens.max().item()} is outside the vocabulary of "
-                f"{self.config.vocab_size}: was the text encoded by another tokenizer?"
-            )
+        if tokens.device.type == "cpu":  # on a GPU the check would wait for all earlier work
+            for token in (tokens.min().item(), tokens.max().item()):
+                if not 0 <= token < self.config.vocab_size:
+                    raise ValueError(
+                        f"token id {token} is outside the vocabulary of {self.config.vocab_size}: "
+                        "was the text encoded by another tokenizer, or are these targets?"
+                    )
 
 
 class Block(nn.Module):

@@ -163,6 +163,57 @@ def test_documents_that_cannot_work_are_refused():
         model(tokens, documents=numbers, cache=KVCache(model.config, 2))
 
 
+@every_config
+@pytest.mark.parametrize("length", [1, 6])
+def test_a_batch_that_is_all_padding_gives_no_nan(config, length):
+    model = make(config).train()
+    out = model(draw(2, length), attention_mask=torch.zeros(2, length, dtype=torch.bool))
+    out.sum().backward()
+    assert out.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_config
+def test_padding_and_documents_let_nothing_through_from_later_tokens(config):
+    model, tokens = make(config), draw(2, 8)
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[0, :2], mask[1, 7:] = False, False
+    documents = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 2], [0] * 8])
+    for settings in ({"attention_mask": mask}, {"documents": documents}):
+        with torch.no_grad():
+            before = model(tokens, **settings)
+            for t in range(8):
+                other = tokens.clone()
+                other[:, t] = (other[:, t] + 1) % 50
+                assert torch.equal(before[:, :t], model(other, **settings)[:, :t])
+
+
+@every_config
+def test_no_gradient_reaches_a_later_token(config):
+    model, tokens = make(config), draw(1, 8)
+    seen = []
+    model.embedding.register_forward_hook(lambda m, args, out: seen.append(out))
+    logits = model(tokens)
+    for t in range(8):
+        (gradient,) = torch.autograd.grad(logits[0, t].logsumexp(0), seen[0], retain_graph=True)
+        reached = gradient[0].abs().amax(-1) > 0
+        assert reached.tolist() == [s <= t for s in range(8)]
+
+
+@every_config
+def test_the_longest_text_fits_and_one_token_more_does_not(config):
+    model = make(config)
+    for settings in ({}, {"attention_mask": torch.ones(1, 33, dtype=torch.bool)}):
+        with pytest.raises(ValueError, match=r"0 \+ 33 tokens do not fit into 32: shorten"):
+            model(draw(1, 33), **settings)
+    with torch.no_grad():
+        assert model(draw(1, 32)).shape == (1, 32, 50)
+        cache = KVCache(config)
+        model(draw(1, 32), cache=cache)
+        with pytest.raises(ValueError, match=r"32 \+ 1 tokens do not fit into 32"):
+            model(draw(1, 1), cache=cache)
+
+
 def test_last_only_gives_the_last_logits():
     model, tokens = make(CONFIGS["gpt2"]), draw()
     with torch.no_grad():
@@ -243,6 +294,8 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         (torch.zeros(4, dtype=torch.long), {}, r"must have shape \(B, T\).*\(4,\)"),
         (torch.zeros(1, 33, dtype=torch.long), {}, r"0 \+ 33 tokens do not fit into 32"),
         (torch.full((1, 2), 50), {}, "token id 50 is outside the vocabulary of 50"),
+        (torch.tensor([[3, -100]]), {}, "token id -100 is outside .*, or are these targets?"),
+        (torch.full((1, 2), 2**40), {}, f"token id {2**40} is outside the vocabulary of 50"),
         (
             torch.zeros(2, 3, dtype=torch.long),
             {"attention_mask": torch.ones(2, 4, dtype=torch.bool)},
