@@ -23,6 +23,7 @@ from aigc_lab.training.optimizers import clip_gradients, warmup_then_decay
 from aigc_lab.training.run_folder import (
     CHECKPOINT_FILE,
     LOG_FILE,
+    Progress,
     TrainSettings,
     begin_run,
     read_log,
@@ -77,7 +78,7 @@ def train(
             ends the run at once.
     """
     folder = Path(folder)
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    rates = highest_rates(optimizers)
     if resume:
         progress = resume_run(model, optimizers, settings, folder)
     else:
@@ -89,8 +90,7 @@ def train(
     start, seconds_before, tokens_before = time.perf_counter(), progress.seconds, progress.tokens
     with bar, watch_ctrl_c() as ctrl_c, open(folder / LOG_FILE, "a", encoding="utf-8") as log:
         while progress.step < settings.n_steps:
-            factor = _set_rates(optimizers, rates, progress.step, settings)
-            loss, norm = _update(model, optimizers, source, settings, progress)
+            loss, norm = training_step(model, optimizers, rates, source, settings, progress)
             is_last = progress.step == settings.n_steps
             eval_loss = None
             if evaluate is not None and (progress.step % evaluate_every == 0 or is_last):
@@ -101,7 +101,8 @@ def train(
             per_second = (progress.tokens - tokens_before) / seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {per_second:,.0f} tokens/s", refresh=False)
             if progress.step % settings.log_every == 0 or eval_loss is not None or is_last:
-                write_line(log, progress, eval_loss, factor * rates[0][0], norm)
+                lr = optimizers[0].param_groups[0]["lr"]
+                write_line(log, progress, eval_loss, lr, norm)
             every = settings.checkpoint_every
             if is_last or ctrl_c.pressed or (every and progress.step % every == 0):
                 os.fsync(log.fileno())  # no checkpoint without the lines before it
@@ -147,16 +148,33 @@ def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
 # ------------------------------------------------------------------------------------------ a step
 
 
-def _set_rates(optimizers, rates, step: int, settings: TrainSettings) -> float:
-    factor = warmup_then_decay(step, settings.n_steps, settings.n_warmup, settings.last_rate)
+def highest_rates(optimizers: Sequence[torch.optim.Optimizer]) -> list[list[float]]:
+    """The learning rate of each group of each optimizer, before the schedule changes it."""
+    return [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+
+
+def training_step(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    rates: Sequence[Sequence[float]],
+    source: Source,
+    settings: TrainSettings,
+    progress: Progress,
+) -> tuple[float, float]:
+    """Make one update and count it in `progress`.
+
+    Returns:
+        The loss before it, in nats per target, and the norm of the gradients before clipping.
+
+    Raises:
+        ValueError, FloatingPointError, MemoryError: as `train`; the parameters are unchanged.
+    """
+    factor = warmup_then_decay(
+        progress.step, settings.n_steps, settings.n_warmup, settings.last_rate
+    )
     for optimizer, own_rates in zip(optimizers, rates, strict=True):
         for group, rate in zip(optimizer.param_groups, own_rates, strict=True):
             group["lr"] = rate * factor
-    return factor
-
-
-def _update(model, optimizers, source, settings, progress) -> tuple[float, float]:
-    """One step; return its loss in nats per target, and the norm of its gradients."""
     device = next(model.parameters()).device
     first = progress.step * settings.accumulate
     batches = [source.batch(first + i) for i in range(settings.accumulate)]
