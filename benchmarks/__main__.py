@@ -5,10 +5,10 @@ import platform
 import click
 import torch
 
-from benchmarks import attention, tokenizer
+from benchmarks import attention, shakespeare, tokenizer
 from benchmarks.timing import table
 
-PARTS = ("tokenizer", "attention")
+PARTS = ("tokenizer", "attention", "shakespeare")
 
 
 @click.command()
@@ -33,7 +33,9 @@ def main(
     repeats: int,
     threads: int,
 ) -> None:
-    """Measure PARTs (tokenizer, attention; without any, all) beside other implementations.
+    """Measure PARTs beside other implementations: tokenizer, attention, shakespeare.
+
+    Without any PART all but shakespeare, which trains two models and takes some minutes.
 
     Only ratios are comparable between machines: both sides are measured in the same run. The
     exit code is 1 if a promise is broken.
@@ -44,6 +46,11 @@ def main(
         results += tokenizer.run(merges, repeats, characters)
     if not parts or "attention" in parts:
         results += attention.run(lengths, repeats)
+    if "shakespeare" in parts:
+        try:
+            results += shakespeare.run()
+        except FileNotFoundError as error:  # says how to download the text
+            raise click.ClickException(str(error)) from error
     click.echo(
         f"Python {platform.python_version()}, torch {torch.__version__}, median of {repeats}"
     )

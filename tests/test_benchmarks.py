@@ -1,8 +1,11 @@
 """The benchmarks run at tiny sizes; their times are nobody's business here."""
 
+import dataclasses
+
 import pytest
 from click.testing import CliRunner
 
+from aigc_lab.training import recipes
 from benchmarks.__main__ import main
 from benchmarks.timing import Result, median_seconds, table
 
@@ -25,6 +28,32 @@ def test_attention_part():
     assert result.exit_code == 0, result.output
     assert "T=4 " in result.output
     assert "merges" not in result.output
+
+
+def test_shakespeare_part(monkeypatch, tmp_path):
+    text = "the cat and the hat and the cat\n" * 40
+    (tmp_path / "tinyshakespeare.txt").write_text(text)
+    monkeypatch.setenv("AIGC_LAB_DATA", str(tmp_path))
+    for name, context in (("shakespeare", 16), ("shakespeare-baseline", 8)):
+        recipe = recipes.get_recipe(name)
+        small = {"context_length": context, "d_model": 8, "n_layers": 1, "n_heads": 2}
+        model = dataclasses.replace(recipe.model, vocab_size=len(set(text)), **small)
+        training = dataclasses.replace(recipe.training, n_steps=60, n_warmup=1)
+        tiny = dataclasses.replace(recipe, model=model, training=training)
+        monkeypatch.setitem(recipes.RECIPES, name, lambda preset, tiny=tiny: tiny)
+    result = CliRunner().invoke(main, ["shakespeare"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "until the loss is 1.88 (context 8)" in result.output
+    assert "loss at the end (context 8 and 8)" in result.output
+    assert "loss at the end (context 16 and 8)" in result.output
+    assert "attention there" not in result.output
+
+
+def test_shakespeare_part_without_the_text_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("AIGC_LAB_DATA", str(tmp_path))
+    result = CliRunner().invoke(main, ["shakespeare"])
+    assert result.exit_code == 1
+    assert "python -m aigc_lab download tinyshakespeare" in result.output
 
 
 def test_table_and_medians():
