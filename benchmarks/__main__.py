@@ -5,10 +5,10 @@ import platform
 import click
 import torch
 
-from benchmarks import attention, shakespeare, tokenizer
+from benchmarks import attention, gpt, shakespeare, tokenizer
 from benchmarks.timing import table
 
-PARTS = ("tokenizer", "attention", "shakespeare")
+PARTS = ("tokenizer", "attention", "gpt", "shakespeare")
 
 
 @click.command()
@@ -23,6 +23,7 @@ PARTS = ("tokenizer", "attention", "shakespeare")
     show_default=True,
     help="Sequence length of attention; may be given several times.",
 )
+@click.option("--tokens", default=128, show_default=True, help="Tokens that the GPT writes.")
 @click.option("--repeats", default=5, show_default=True, help="The median of so many is shown.")
 @click.option("--threads", default=1, show_default=True, help="Threads of torch.")
 def main(
@@ -30,10 +31,11 @@ def main(
     merges: int,
     characters: int | None,
     lengths: tuple[int, ...],
+    tokens: int,
     repeats: int,
     threads: int,
 ) -> None:
-    """Measure PARTs beside other implementations: tokenizer, attention, shakespeare.
+    """Measure PARTs beside other implementations: tokenizer, attention, gpt, shakespeare.
 
     Without any PART all but shakespeare, which trains two models and takes some minutes.
 
@@ -46,6 +48,8 @@ def main(
         results += tokenizer.run(merges, repeats, characters)
     if not parts or "attention" in parts:
         results += attention.run(lengths, repeats)
+    if not parts or "gpt" in parts:
+        results += gpt.run(tokens, repeats)
     if "shakespeare" in parts:
         try:
             results += shakespeare.run()

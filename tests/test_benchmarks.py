@@ -56,6 +56,16 @@ def test_shakespeare_part_without_the_text_says_how_to_get_it(monkeypatch, tmp_p
     assert "python -m aigc_lab download tinyshakespeare" in result.output
 
 
+def test_gpt_part():
+    """The part itself raises if the two write different tokens or have different losses."""
+    pytest.importorskip("transformers")
+    result = CliRunner().invoke(main, ["gpt", "--tokens", "5", "--repeats", "1"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "write 5 tokens greedily, batch 16" in result.output
+    assert result.output.count("a training step") == 2
+    assert "2.5 times as fast" in result.output
+
+
 def test_table_and_medians():
     lines = table(
         [

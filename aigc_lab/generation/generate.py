@@ -7,6 +7,7 @@ import torch
 
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.generation.sampling import Sampling
+from aigc_lab.generation.single_step import single_step
 from aigc_lab.models.gpt import GPT, KVCache
 
 
@@ -48,10 +49,15 @@ def generate_steps(
     try:
         dtype = model.embedding.weight.dtype
         cache = KVCache(model.config, batch, total, dtype, prompt.device) if use_cache else None
+        step = None if cache is None else single_step(model, cache)
         text, new, mask = prompt, prompt, attention_mask
         for _ in range(max_new_tokens):
-            part = text if cache is None else new
-            logits = model(part, attention_mask=mask, cache=cache, last_only=True)[:, -1]
+            with torch.inference_mode():  # keeps no books for gradients at all: faster
+                if step is not None and mask is None and new.shape[1] == 1:
+                    logits = step(new)  # (B, V)
+                else:
+                    part = text if cache is None else new
+                    logits = model(part, attention_mask=mask, cache=cache, last_only=True)[:, -1]
             token = sampling.choose(logits, text, generator)
             yield token
             new = token[:, None]
@@ -85,12 +91,13 @@ def generate(
     written: list[torch.Tensor] = []
     ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     for token in generate_steps(model, prompt, max_new_tokens, sampling, **settings):
-        if written:
+        if written and len(stops):
             token = torch.where(ended, written[-1], token)
         written.append(token)
-        ended = torch.isin(token, stops)  # stays true, for a stop token is repeated
-        if len(stops) and ended.all():
-            break
+        if len(stops):
+            ended = torch.isin(token, stops)  # stays true, for a stop token is repeated
+            if ended.all():
+                break
     if not written:
         return prompt[:, :0]
     return torch.stack(written, dim=1)

@@ -162,9 +162,10 @@ class KVCache:
         if k.requires_grad:
             raise ValueError("a cache is for writing: use it under torch.no_grad()")
         end = self.length + k.shape[2]
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, self.length : end] = k
+        values[:, :, self.length : end] = v
+        return keys[:, :, :end], values[:, :, :end]
 
 
 class GPT(nn.Module):
@@ -304,12 +305,15 @@ class Block(nn.Module):
         self.attention = CausalSelfAttention(config, layer)
         self.feed_forward_norm = make_norm(config)
         self.feed_forward = SwiGLU(config) if config.activation == "swiglu" else FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
 
     def forward(self, x, rope, mask, cache) -> torch.Tensor:
         """`(B, T, C)` to `(B, T, C)`."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rope, mask, cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = x + self._drop(self.attention(self.attention_norm(x), rope, mask, cache))
+        return x + self._drop(self.feed_forward(self.feed_forward_norm(x)))
+
+    def _drop(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
 class CausalSelfAttention(nn.Module):
@@ -327,8 +331,9 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x, rope, mask, cache) -> torch.Tensor:
         """`(B, T, C)` to `(B, T, C)`."""
-        heads = self.qkv(x).unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
+        B, T, C = x.shape
         n_heads, n_kv = self.config.n_heads, self.config.kv_heads
+        heads = self.qkv(x).view(B, T, -1, C // n_heads).transpose(1, 2)
         q, k, v = heads.split([n_heads, n_kv, n_kv], dim=1)  # (B, H or H_kv, T, D)
         if rope is not None:
             q, k = apply_rope(q, *rope, HALF_SPLIT), apply_rope(k, *rope, HALF_SPLIT)
@@ -338,7 +343,7 @@ class CausalSelfAttention(nn.Module):
             k, v = (part.repeat_interleave(n_heads // n_kv, dim=1) for part in (k, v))
         is_causal = mask is None and q.shape[2] > 1
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
-        return self.out(out.transpose(1, 2).flatten(2))
+        return self.out(out.transpose(1, 2).reshape(B, T, C))
 
 
 class FeedForward(nn.Module):
