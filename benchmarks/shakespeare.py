@@ -78,7 +78,7 @@ def run(ours: Recipe | None = None, baseline: Recipe | None = None) -> list[Resu
         for arm in (mine, plain):
             arm.train_to(arm.recipe.training.n_steps * turn // N_TURNS)
         # Looking takes time too, so only where it matters.
-        is_near = 0.6 * allowed < mine.progress.tokens <= 1.2 * allowed
+        is_near = 0.5 * allowed < mine.progress.tokens <= 1.2 * allowed
         if reached is None and is_near and mine.loss(min(contexts)) <= TARGET:
             reached = mine.progress.tokens
     return [
