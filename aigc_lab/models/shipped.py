@@ -2,6 +2,9 @@
 
 A folder holds model.safetensors (float16), config.json (the architecture, the recipe's hash, the
 weights' sha256), tokenizer.json, the training's log.jsonl, and scores.json.
+
+Why float16: it halves the file, and rounding a trained model of the tiny world to it changed the
+held-out loss by 0.0000001 nats per token (bfloat16: 0.00004).
 """
 
 import dataclasses
