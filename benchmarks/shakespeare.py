@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
+from tqdm import tqdm
 
 from aigc_lab.data.batches import consecutive_windows
 from aigc_lab.models.gpt import GPT
@@ -74,7 +75,7 @@ def run(ours: Recipe | None = None, baseline: Recipe | None = None) -> list[Resu
     contexts = [arm.recipe.model.context_length for arm in (mine, plain)]
     allowed = LARGEST_SHARE * _all_tokens(plain)
     reached = None  # tokens after which ours was first seen at TARGET
-    for turn in range(1, N_TURNS + 1):
+    for turn in tqdm(range(1, N_TURNS + 1), desc="shakespeare", unit="turn"):
         for arm in (mine, plain):
             arm.train_to(arm.recipe.training.n_steps * turn // N_TURNS)
         # Looking takes time too, so only where it matters.
