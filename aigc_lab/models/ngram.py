@@ -63,11 +63,9 @@ class NGram:
         self.n, self.vocab_size = n, vocab_size
         self.counts = self._count(tokens)  # self.counts[length of the context][gram]
         self.totals = [Counter() for _ in range(n)]  # c(h·)
-        self.followers = [Counter() for _ in range(n)]  # N(h·)
-        for counts, totals, followers in zip(self.counts, self.totals, self.followers, strict=True):
+        for counts, totals in zip(self.counts, self.totals, strict=True):
             for gram, count in counts.items():
                 totals[gram[:-1]] += count
-                followers[gram[:-1]] += 1
 
     def _count(self, tokens: list[int]) -> list[Counter[Gram]]:
         return [count_ngrams(tokens, length + 1) for length in range(self.n)]
@@ -181,6 +179,7 @@ class KneserNey(NGram):
         if discount is not None and not 0 <= discount <= 1:
             raise ValueError(f"discount={discount} must lie between 0 and 1")
         super().__init__(tokens, n, vocab_size)
+        self.followers = [Counter(gram[:-1] for gram in counts) for counts in self.counts]  # N(h·)
         self.discounts = [
             estimate_discount(counts) if discount is None else discount for counts in self.counts
         ]
