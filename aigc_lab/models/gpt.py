@@ -327,6 +327,8 @@ class CausalSelfAttention(nn.Module):
         self.config, self.layer = config, layer
         width = (config.n_heads + 2 * config.kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.d_model, width, bias=config.bias)
+        n_rows = config.kv_heads * config.head_dim
+        self.qkv.parts = (config.d_model, n_rows, n_rows)  # three matrices, for the optimizer
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
 
     def forward(self, x, rope, mask, cache) -> torch.Tensor:
@@ -368,6 +370,7 @@ class SwiGLU(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.gate_up = nn.Linear(config.d_model, 2 * config.ff_width, bias=config.bias)
+        self.gate_up.parts = (config.ff_width, config.ff_width)  # two matrices
         self.down = nn.Linear(config.ff_width, config.d_model, bias=config.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

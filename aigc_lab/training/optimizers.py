@@ -74,6 +74,11 @@ class Muon(torch.optim.Optimizer):
         dtype: in which the orthogonal matrix is computed; bfloat16 is exact enough and faster on
             a GPU.
 
+    A group may have "parts", the numbers of rows of several matrices that are kept as one, such as
+    those of queries, keys and values. Each is then made orthogonal by itself. Taken as one, the
+    part with the largest gradient (the values, early in training) would leave the others hardly
+    any step.
+
     Raises:
         ValueError: a parameter that is no matrix, a negative rate or decay, or a momentum outside
             [0, 1).
@@ -89,7 +94,7 @@ class Muon(torch.optim.Optimizer):
     ):
         _check_settings(lr, weight_decay, momentum)
         defaults = {"lr": lr, "momentum": momentum, "decay": weight_decay, "dtype": dtype}
-        super().__init__(params, defaults)
+        super().__init__(params, {**defaults, "parts": None})
         for group in self.param_groups:
             for p in group["params"]:
                 if p.dim() != 2:
@@ -97,6 +102,8 @@ class Muon(torch.optim.Optimizer):
                         f"Muon is for matrices, not for a parameter of shape {tuple(p.shape)}; "
                         "give it to AdamW"
                     )
+                if group["parts"] is not None and sum(group["parts"]) != len(p):
+                    raise ValueError(f"parts={group['parts']} must sum to the {len(p)} rows")
 
     @torch.no_grad()
     def step(self) -> None:
@@ -111,11 +118,13 @@ class Muon(torch.optim.Optimizer):
                 state["mean"].lerp_(p.grad, 1 - group["momentum"])
                 # Nesterov: look one step ahead, by averaging with the gradient once more.
                 direction = p.grad.lerp(state["mean"], group["momentum"])
-                direction = orthogonal(direction.to(group["dtype"])).to(p.dtype)
-                # The numbers of U Vᵀ have mean square 1/max(rows, columns).
-                scale = 0.2 * math.sqrt(max(p.shape))
                 p.mul_(1 - group["lr"] * group["decay"])
-                p.add_(direction, alpha=-group["lr"] * scale)
+                sizes = list(group["parts"] or [len(p)])
+                for old, part in zip(p.split(sizes), direction.split(sizes), strict=True):
+                    part = orthogonal(part.to(group["dtype"])).to(p.dtype)
+                    # The numbers of U Vᵀ have mean square 1/max(rows, columns).
+                    scale = 0.2 * math.sqrt(max(part.shape))
+                    old.add_(part, alpha=-group["lr"] * scale)
 
 
 def orthogonal(matrix: torch.Tensor, n_steps: int = 5) -> torch.Tensor:
@@ -150,17 +159,23 @@ def make_optimizers(
     Biases and norms are not decayed: they are few, and 0 is no better a value for them than
     another.
     """
-    matrices, tables, vectors = [], [], []
+    matrices: dict[tuple[int, ...] | None, list[nn.Parameter]] = {}
+    tables, vectors = [], []
     for name, p in model.named_parameters():
         if p.dim() < 2:
             vectors.append(p)
+        elif name.startswith("blocks."):
+            layer = model.get_submodule(name.removesuffix(".weight"))
+            matrices.setdefault(getattr(layer, "parts", None), []).append(p)
         else:
-            (matrices if name.startswith("blocks.") else tables).append(p)
-    decayed = {"params": tables if muon else tables + matrices, "decay": weight_decay}
+            tables.append(p)
+    all_matrices = [p for group in matrices.values() for p in group]
+    decayed = {"params": tables if muon else tables + all_matrices, "decay": weight_decay}
     kept = {"params": vectors, "decay": 0.0}
     found: list[torch.optim.Optimizer] = [AdamW([decayed, kept], lr, betas=(0.9, 0.95))]
     if muon:
-        found.append(Muon(matrices, lr, weight_decay=weight_decay))
+        groups = [{"params": group, "parts": parts} for parts, group in matrices.items()]
+        found.append(Muon(groups, lr, weight_decay=weight_decay))
     return found
 
 

@@ -131,10 +131,38 @@ def test_every_parameter_of_a_model_is_in_one_optimizer(muon):
 
 
 def test_muon_gets_the_matrices_inside_the_blocks():
-    model = GPT(GPTConfig.llama(20, context_length=8, d_model=8, n_layers=2, n_heads=2))
+    model = GPT(GPTConfig(11, context_length=4, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2))
     _, muon = make_optimizers(model, 0.01, muon=True)
-    found = {id(p) for p in muon.param_groups[0]["params"]}
-    assert found == {id(p) for p in model.blocks.parameters() if p.dim() == 2}
+    found = {id(p): g["parts"] for g in muon.param_groups for p in g["params"]}
+    inside = {n: p for n, p in model.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
+    assert set(found) == {id(p) for p in inside.values()}
+    # Fused matrices are known by their parts: queries, keys and values; gate and up.
+    assert found[id(model.blocks[0].attention.qkv.weight)] == (16, 8, 8)
+    width = model.config.ff_width
+    assert found[id(model.blocks[1].feed_forward.gate_up.weight)] == (width, width)
+    assert found[id(model.blocks[1].feed_forward.down.weight)] is None
+
+
+def test_muon_treats_the_parts_of_a_matrix_as_matrices():
+    """With gradients of very different size, as queries and values have early in training."""
+    torch.manual_seed(0)
+    parts = [nn.Parameter(torch.randn(rows, 6)) for rows in (4, 8, 6)]
+    gradients = [torch.randn(p.shape) * size for p, size in zip(parts, (1e-4, 1, 30), strict=True)]
+    fused = nn.Parameter(torch.cat([p.detach() for p in parts]))
+    alone = Muon(parts, lr=0.1)
+    together = Muon([{"params": [fused], "parts": (4, 8, 6)}], lr=0.1)
+    for _ in range(3):
+        for p, gradient in zip(parts, gradients, strict=True):
+            p.grad = gradient
+        fused.grad = torch.cat(gradients)
+        alone.step()
+        together.step()
+    torch.testing.assert_close(fused, torch.cat(list(parts)))
+
+
+def test_parts_must_be_all_of_the_matrix():
+    with pytest.raises(ValueError, match=r"parts=\(1, 1\) must sum to the 3 rows"):
+        Muon([{"params": [nn.Parameter(torch.zeros(3, 2))], "parts": (1, 1)}])
 
 
 def test_the_schedule_rises_and_falls():
