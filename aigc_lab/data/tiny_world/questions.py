@@ -84,7 +84,7 @@ def question_groups(state: State, kinds: tuple[str, ...]) -> Groups:
         "where thing": [(1, [Question("where thing", thing=t) for t in things])],
         "who has": [(1, [Question("who has", thing=t) for t in things])],
         "what has": [(1, [Question("what has", p) for p in people])],
-        "colour": [(0.5, [Question("colour", thing=t) for t in things])],
+        "colour": [(1, [Question("colour", thing=t) for t in things])],
         "wish": [(0.5, [Question("wish", state.lead)])],
         "is there": [(0.5, here), (0.5, elsewhere)],
         "where first": [(1, [Question("where first", p) for p in people])],

@@ -84,12 +84,12 @@ class State:
     def holder(self, thing: str) -> str:
         """The person who has a thing, or an empty text."""
         where = self.things.get(thing, "")
-        return where if where in self.people else ""
+        return "" if where in lexicon.PLACES else where
 
     def place_of(self, thing: str) -> str:
-        """Where a thing is, in somebody's hands or not."""
-        where = self.things[thing]
-        return self.people.get(where, where)
+        """Where a thing is, in somebody's hands or not; an empty text if nobody can know."""
+        holder = self.holder(thing)
+        return self.people.get(holder, "") if holder else self.things[thing]
 
     def apply(self, fact: Fact) -> None:
         """Make a fact true."""
@@ -158,4 +158,5 @@ class State:
     def _whereabouts(self, thing: str) -> str:
         if self.holder(thing):
             return f"{self.holder(thing)} has the {thing}"
-        return f"the {thing} is {lexicon.at(self.things[thing])}"
+        place = self.things[thing]
+        return f"the {thing} is {lexicon.at(place)}" if place else f"nobody knows of the {thing}"
