@@ -49,15 +49,15 @@ class WorldSettings:
 
     seed: int = 0
     split: str = "train"
-    mix: tuple[float, float, float, float] = (0.25, 0.5, 0.15, 0.1)
+    mix: tuple[float, float, float, float] = (0.1, 0.7, 0.12, 0.08)
     people: tuple[str, ...] = tuple(lexicon.PEOPLE)
     places: tuple[str, ...] = tuple(lexicon.PLACES)
     things: tuple[str, ...] = lexicon.THINGS
     colours: tuple[str, ...] = lexicon.COLOURS
     n_people: tuple[int, int] = (2, 3)
     n_things: tuple[int, int] = (1, 2)
-    n_events: tuple[int, int] = (3, 7)
-    n_questions: tuple[int, int] = (3, 6)
+    n_events: tuple[int, int] = (2, 6)
+    n_questions: tuple[int, int] = (6, 10)
     n_exchanges: tuple[int, int] = (1, 3)
     n_sums: tuple[int, int] = (2, 5)
     question_kinds: tuple[str, ...] = QUESTION_KINDS
