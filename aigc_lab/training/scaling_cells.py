@@ -22,6 +22,11 @@ from aigc_lab.training.run_folder import TrainSettings
 from aigc_lab.training.running import START
 
 
+def world_of_the_study(seed: int) -> WorldSettings:
+    """A mix of all kinds of documents, told fully here: it shall not move with the base model's."""
+    return WorldSettings(seed=seed, mix=(0.3, 0.45, 0.15, 0.1), n_events=(2, 6), n_questions=(3, 6))
+
+
 @dataclass(frozen=True)
 class Study:
     """What is trained.
@@ -58,12 +63,12 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     n_repeated_sizes: int = 1
     n_documents: int = 4
-    context_length: int = 256
+    context_length: int = 280
     n_held_out: int = 400
     vocab_size: int = 768
     n_for_tokenizer: int = 2000
-    world: WorldSettings = field(default_factory=lambda: WorldSettings(seed=70))
-    held_out: WorldSettings = field(default_factory=lambda: WorldSettings(seed=71))
+    world: WorldSettings = field(default_factory=lambda: world_of_the_study(seed=70))
+    held_out: WorldSettings = field(default_factory=lambda: world_of_the_study(seed=71))
 
     def __post_init__(self) -> None:
         if len(self.sizes) != len(self.learning_rates):
