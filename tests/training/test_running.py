@@ -29,7 +29,7 @@ def tiny(name: str, n_steps: int = 3):
         model = dataclasses.replace(recipe.model, vocab_size=len(set(TEXT)), **small)
         data = recipe.data
     else:
-        model = dataclasses.replace(recipe.model, **small | {"context_length": 400}, vocab_size=400)
+        model = dataclasses.replace(recipe.model, **small | {"context_length": 700}, vocab_size=400)
         data = dataclasses.replace(
             recipe.data, vocab_size=400, n_for_tokenizer=50, n_documents=6, n_held_out=18
         )
