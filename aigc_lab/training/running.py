@@ -11,7 +11,7 @@ import torch
 from aigc_lab.data.batches import Batch, PackedDocuments, Windows, consecutive_windows
 from aigc_lab.data.bpe_training import train_bpe
 from aigc_lab.data.download import find_data
-from aigc_lab.data.tiny_world import TinyWorld
+from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
 from aigc_lab.files import write_atomically
 from aigc_lab.models.gpt import GPT
@@ -106,8 +106,9 @@ def make_data(recipe: Recipe, tokenizer: Tokenizer | None = None) -> Data:
     if isinstance(recipe.data, TextData):
         data, vocab_size = _text_data(recipe, recipe.data)
     else:
-        tokenizer = tokenizer or make_tokenizer(recipe.data)
-        data, vocab_size = _world_data(recipe, recipe.data, tokenizer), tokenizer.vocab_size
+        told = recipe.data
+        tokenizer = tokenizer or make_tokenizer(told.world, told.n_for_tokenizer, told.vocab_size)
+        data, vocab_size = _world_data(recipe, told, tokenizer), tokenizer.vocab_size
     if vocab_size != recipe.model.vocab_size:
         raise ValueError(
             f"the recipe's model has vocab_size={recipe.model.vocab_size}, but its data have "
@@ -116,11 +117,10 @@ def make_data(recipe: Recipe, tokenizer: Tokenizer | None = None) -> Data:
     return data
 
 
-def make_tokenizer(data: WorldData) -> Tokenizer:
-    """Learn a tokenizer from the first documents of the world; each digit is a token."""
-    documents = TinyWorld(data.world).documents(data.n_for_tokenizer)
-    texts = (document.text for document in documents)
-    return train_bpe(texts, data.vocab_size, pattern=SINGLE_DIGIT_PATTERN, special_tokens=[START])
+def make_tokenizer(world: WorldSettings, n_documents: int, vocab_size: int) -> Tokenizer:
+    """Learn a tokenizer from the first documents of a world; each digit is a token."""
+    texts = (document.text for document in TinyWorld(world).documents(n_documents))
+    return train_bpe(texts, vocab_size, pattern=SINGLE_DIGIT_PATTERN, special_tokens=[START])
 
 
 def characters_of(text: str) -> tuple[torch.Tensor, str]:

@@ -11,15 +11,13 @@ import torch
 from tqdm import tqdm
 
 from aigc_lab.data.batches import Batch, PackedDocuments
-from aigc_lab.data.bpe_training import train_bpe
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tiny_world.settings import KINDS
-from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN
 from aigc_lab.models.gpt import GPT, GPTConfig, n_parameters
 from aigc_lab.training.loop import mean_loss, train
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.run_folder import TrainSettings
-from aigc_lab.training.running import START
+from aigc_lab.training.running import START, make_tokenizer
 
 
 def world_of_the_study(seed: int) -> WorldSettings:
@@ -119,10 +117,7 @@ class Documents:
 
     def __init__(self, study: Study, show_progress: bool = True):
         world = TinyWorld(study.world)
-        first = (document.text for document in world.documents(study.n_for_tokenizer))
-        tokenizer = train_bpe(
-            first, study.vocab_size, pattern=SINGLE_DIGIT_PATTERN, special_tokens=[START]
-        )
+        tokenizer = make_tokenizer(study.world, study.n_for_tokenizer, study.vocab_size)
         self.start_token = tokenizer.special_tokens[START]
         self.ids: list[list[int]] = []
         n_targets = 0

@@ -105,8 +105,10 @@ def test_a_world_gives_its_own_documents_and_the_floor_of_the_others():
 
 def test_a_tokenizer_cuts_numbers_into_digits_and_is_the_same_every_time():
     data = tiny("base").data
-    tokenizer = make_tokenizer(data)
-    assert tokenizer.merges == make_tokenizer(data).merges
+    tokenizer = make_tokenizer(data.world, data.n_for_tokenizer, data.vocab_size)
+    assert (
+        tokenizer.merges == make_tokenizer(data.world, data.n_for_tokenizer, data.vocab_size).merges
+    )
     assert tokenizer.vocab_size == 400
     assert [tokenizer.decode([i]) for i in tokenizer.encode("93 + 48")] == [*"93", " +", " ", *"48"]
 
