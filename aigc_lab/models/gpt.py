@@ -52,9 +52,15 @@ class GPTConfig:
         rope_base, norm_eps: constants of RoPE and of the norm.
         dropout: share of numbers set to 0 in training, after attention, feed-forward and
             embedding.
+        copy_init: how much of what it sees an untrained block hands on: at first, values times
+            output matrix is `copy_init` times the identity, so attention adds the average of the
+            earlier tokens to the stream. 0, as in GPT-2, starts with random matrices. It changes
+            nothing but the initial weights.
 
     Raises:
         ValueError: sizes that do not divide, a size below 1, or an unknown choice.
+
+    Source of `copy_init`: Trockman and Kolter 2023, who found such products in trained models.
     """
 
     vocab_size: int
@@ -72,6 +78,7 @@ class GPTConfig:
     rope_base: float = 10_000.0
     norm_eps: float = 1e-5
     dropout: float = 0.0
+    copy_init: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads"):
@@ -90,6 +97,8 @@ class GPTConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and less than 1")
+        if self.copy_init < 0:
+            raise ValueError(f"copy_init={self.copy_init} must be 0 (off) or more, such as 0.1")
 
     @classmethod
     def gpt2(cls, **settings) -> "GPTConfig":
@@ -198,6 +207,9 @@ class GPT(nn.Module):
                 is_last = name.endswith(("out.weight", "down.weight"))
                 std = 0.02 / (2 * self.config.n_layers) ** 0.5 if is_last else 0.02
                 nn.init.normal_(parameter, std=std)
+        if self.config.copy_init:
+            for block in self.blocks:
+                block.attention.start_as_copy(self.config.copy_init)
 
     def forward(
         self,
@@ -330,6 +342,22 @@ class CausalSelfAttention(nn.Module):
         n_rows = config.kv_heads * config.head_dim
         self.qkv.parts = (config.d_model, n_rows, n_rows)  # three matrices, for the optimizer
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+
+    @torch.no_grad()
+    def start_as_copy(self, amount: float) -> None:
+        """Set values and output so that one undoes the other, but for the factor `amount`.
+
+        The values are a random rotation R of the input, the output matrix amount·Rᵀ. Grouped
+        queries have fewer values than C: then R keeps a random subspace, which each of the heads
+        of a group hands back in part.
+        """
+        n_values = self.qkv.parts[-1]  # H_kv·D
+        rotation = nn.init.orthogonal_(torch.empty(n_values, self.config.d_model))
+        self.qkv.weight[-n_values:] = rotation
+        n_shared = self.config.n_heads // self.config.kv_heads
+        by_head = rotation.view(self.config.kv_heads, -1, self.config.d_model)
+        by_head = by_head.repeat_interleave(n_shared, dim=0)  # (H, D, C)
+        self.out.weight.copy_(amount / n_shared * by_head.flatten(0, 1).T)
 
     def forward(self, x, rope, mask, cache) -> torch.Tensor:
         """`(B, T, C)` to `(B, T, C)`."""
