@@ -56,7 +56,8 @@ def main(
         except FileNotFoundError as error:  # says how to download the text
             raise click.ClickException(str(error)) from error
     click.echo(
-        f"Python {platform.python_version()}, torch {torch.__version__}, median of {repeats}"
+        f"Python {platform.python_version()}, torch {torch.__version__}; each number is the median "
+        f"of {repeats} runs, except that shakespeare trains once"
     )
     click.echo(table(results))
     if any(result.kept is False for result in results):

@@ -8,6 +8,7 @@ Shapes: B rows, T tokens in a row.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,6 +40,13 @@ class Batch:
         """The same batch on another device."""
         documents = None if self.documents is None else self.documents.to(device)
         return Batch(self.tokens.to(device), self.targets.to(device), documents)
+
+
+class Source(Protocol):
+    """Where batches come from."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, the same whenever it is asked for."""
 
 
 class Windows:
@@ -126,6 +134,9 @@ class PackedDocuments:
         context_length: tokens T of a row.
         n_documents: documents of a batch.
         first_document: number of the first document of step 0.
+        is_target: given the n token ids of a document, n + 1 truth values for them and the token
+            that ends it: whether it is to be learned. The others are only read. By default all
+            are learned.
 
     Raises:
         ValueError: a length or number below 1 (below 0 for the first document).
@@ -138,6 +149,7 @@ class PackedDocuments:
         context_length: int,
         n_documents: int,
         first_document: int = 0,
+        is_target: Callable[[Sequence[int]], Sequence[bool]] | None = None,
     ):
         if context_length < 1 or n_documents < 1 or first_document < 0:
             raise ValueError(
@@ -146,7 +158,7 @@ class PackedDocuments:
             )
         self.document_ids, self.start_token = document_ids, start_token
         self.context_length, self.n_documents = context_length, n_documents
-        self.first_document = first_document
+        self.first_document, self.is_target = first_document, is_target
 
     def batch(self, step: int) -> Batch:
         """The documents of a step, packed.
@@ -175,10 +187,46 @@ class PackedDocuments:
             for number, member in enumerate(members):
                 start, end = end, end + len(documents[member]) - 1
                 tokens[row, start:end] = documents[member][:-1]
-                targets[row, start:end] = documents[member][1:]
+                targets[row, start:end] = self._targets(documents[member])
                 numbers[row, start:end] = number
             numbers[row, end:] = len(members)
         return Batch(*map(torch.from_numpy, (tokens, targets, numbers)))
+
+    def _targets(self, ids: list[int]) -> np.ndarray:
+        """What is to be predicted at each place of a document, both ends included: `(n + 1,)`."""
+        targets = np.array(ids[1:])
+        if self.is_target is None:
+            return targets
+        flags = np.asarray(self.is_target(ids[1:-1]), dtype=bool)
+        if flags.shape != targets.shape:
+            raise ValueError(
+                f"is_target gave {len(flags)} values for a document of {len(ids) - 2} tokens: it "
+                "must give one for each and one for the end"
+            )
+        return np.where(flags, targets, NO_TARGET)
+
+
+class OneAfterAnother:
+    """Batches of one source for the first steps, then those of another.
+
+    Args:
+        first, then: sources.
+        n_first: steps of the first. Each source counts its steps from 0.
+
+    Raises:
+        ValueError: a negative number of steps.
+    """
+
+    def __init__(self, first: Source, n_first: int, then: Source):
+        if n_first < 0:
+            raise ValueError(f"n_first={n_first} must be at least 0")
+        self.first, self.n_first, self.then = first, n_first, then
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        if step < self.n_first:
+            return self.first.batch(step)
+        return self.then.batch(step - self.n_first)
 
 
 def share_filled(batch: Batch) -> float:

@@ -53,14 +53,15 @@ class GPTConfig:
         dropout: share of numbers set to 0 in training, after attention, feed-forward and
             embedding.
         copy_init: how much of what it sees an untrained block hands on: at first, values times
-            output matrix is `copy_init` times the identity, so attention adds the average of the
-            earlier tokens to the stream. 0, as in GPT-2, starts with random matrices. It changes
-            nothing but the initial weights.
+            output matrix is `copy_init` times the identity, so attention adds an average of the
+            earlier tokens to the stream, and it looks at some more than at others. With 0, as in
+            GPT-2, all matrices are random and small. It changes only the initial weights.
 
     Raises:
         ValueError: sizes that do not divide, a size below 1, or an unknown choice.
 
-    Source of `copy_init`: Trockman and Kolter 2023, who found such products in trained models.
+    Source of the idea of `copy_init`: Trockman and Kolter 2023, whose product is minus the
+    identity, as they found it in trained vision models; to copy, the sign must be plus.
     """
 
     vocab_size: int
@@ -349,9 +350,11 @@ class CausalSelfAttention(nn.Module):
 
         The values are a random rotation R of the input, the output matrix amount·Rᵀ. Grouped
         queries have fewer values than C: then R keeps a random subspace, which each of the heads
-        of a group hands back in part.
+        of a group hands back in part. Queries and keys are drawn so large that scores have a
+        standard deviation of about 1: with std 0.02 all earlier tokens would weigh alike.
         """
         n_values = self.qkv.parts[-1]  # H_kv·D
+        nn.init.normal_(self.qkv.weight[:-n_values], std=self.config.d_model**-0.5)
         rotation = nn.init.orthogonal_(torch.empty(n_values, self.config.d_model))
         self.qkv.weight[-n_values:] = rotation
         n_shared = self.config.n_heads // self.config.kv_heads

@@ -24,23 +24,29 @@ class ModelFileError(ValueError):
     """Files from which no model can be made; the message says what is wrong and what to do."""
 
 
-def to_huggingface(model: GPT, path: str | Path) -> None:
+def to_huggingface(model: GPT, path: str | Path, end_token: int | None = None) -> None:
     """Write a model so that `AutoModelForCausalLM.from_pretrained(path)` loads it.
 
     Args:
         model: one with the architecture of GPT-2 or of LLaMA.
         path: a folder, made if it does not exist.
+        end_token: id of the token that begins and ends a document; their `generate` stops at it.
 
     Raises:
-        ValueError: an architecture that `transformers` has no name for.
+        ValueError: an architecture that `transformers` has no name for, or an `end_token` outside
+            the vocabulary.
     """
     kind = kind_of(model.config)
+    if end_token is not None and not 0 <= end_token < model.config.vocab_size:
+        raise ValueError(
+            f"end_token={end_token} is outside the vocabulary of {model.config.vocab_size}"
+        )
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     ours = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     convert = _to_gpt2 if kind == "gpt2" else _to_llama
     theirs = {name: tensor.contiguous() for name, tensor in convert(ours, model.config).items()}
-    settings = _config_of(model.config, kind)
+    settings = _config_of(model.config, kind, end_token)
     write_atomically(folder / WEIGHTS_FILE, save_tensors(theirs, metadata={"format": "pt"}))
     write_atomically(folder / CONFIG_FILE, json.dumps(settings, indent=1).encode())
 
@@ -98,12 +104,15 @@ def kind_of(config: GPTConfig) -> str:
 # ------------------------------------------------------------------------------------------- config
 
 
-def _config_of(config: GPTConfig, kind: str) -> dict[str, Any]:
+def _config_of(config: GPTConfig, kind: str, end_token: int | None) -> dict[str, Any]:
     common = {
         "model_type": kind,
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": config.tie_weights,
         "dtype": "float32",
+        # Without these entries GPT-2's own, 50256, would hold, whatever the vocabulary.
+        "bos_token_id": end_token,
+        "eos_token_id": end_token,
     }
     if kind == "gpt2":
         return common | {

@@ -9,14 +9,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from aigc_lab.data.batches import Batch
+from aigc_lab.data.batches import Batch, Source
 from aigc_lab.data.synthetic import NO_TARGET
 from aigc_lab.training.interruptions import Stopped, advice_on_memory, watch_ctrl_c
 from aigc_lab.training.optimizers import clip_gradients, warmup_then_decay
@@ -31,13 +31,6 @@ from aigc_lab.training.run_folder import (
     save_run,
     write_line,
 )
-
-
-class Source(Protocol):
-    """Where batches come from; see `aigc_lab.data.batches`."""
-
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, the same whenever it is asked for."""
 
 
 def train(

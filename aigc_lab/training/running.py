@@ -2,26 +2,36 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from aigc_lab.data.batches import Batch, PackedDocuments, Windows, consecutive_windows
+from aigc_lab.data.batches import (
+    Batch,
+    OneAfterAnother,
+    PackedDocuments,
+    Source,
+    Windows,
+    consecutive_windows,
+)
 from aigc_lab.data.bpe_training import train_bpe
 from aigc_lab.data.download import find_data
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
 from aigc_lab.files import write_atomically
 from aigc_lab.models.gpt import GPT
-from aigc_lab.training.loop import Source, mean_loss, train
+from aigc_lab.training.loop import mean_loss, train
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import Recipe, TextData, WorldData
 from aigc_lab.training.run_folder import CHECKPOINT_FILE
 
 RECIPE_FILE, TOKENIZER_FILE = "recipe.json", "tokenizer.json"
 START = "<|endoftext|>"  # begins and ends every document
+QUESTIONS_ONLY = (0.0, 1.0, 0.0, 0.0)
+FAR_AWAY = 10**9  # number of a document that no other training reaches
 
 
 @dataclass(frozen=True)
@@ -141,20 +151,36 @@ def _text_data(recipe: Recipe, data: TextData) -> tuple[Data, int]:
 def _world_data(recipe: Recipe, data: WorldData, tokenizer: Tokenizer) -> Data:
     start, length = tokenizer.special_tokens[START], recipe.model.context_length
 
-    def packed(world: TinyWorld, n_documents: int) -> PackedDocuments:
+    def packed(world: TinyWorld, **settings) -> PackedDocuments:
         def document_ids(index: int) -> list[int]:
             return tokenizer.encode(world.document(index).text)
 
-        return PackedDocuments(document_ids, start, length, n_documents)
+        return PackedDocuments(document_ids, start, length, data.n_documents, **settings)
 
     other = TinyWorld(data.held_out)
     n_batches = max(1, data.n_held_out // data.n_documents)
-    held_out = packed(other, data.n_documents)
+    held_out = packed(other)
     batches = [held_out.batch(step) for step in range(n_batches)]
     n_targets = sum(batch.n_targets for batch in batches)
     log_prob = sum(d.log_prob for d in other.documents(n_batches * data.n_documents))
-    source = packed(TinyWorld(data.world), data.n_documents)
+    # Documents that do not come again later, when everything is learned.
+    answers = packed(
+        TinyWorld(data.world.replace(mix=QUESTIONS_ONLY)),
+        first_document=FAR_AWAY,
+        is_target=lambda ids: in_answers(ids, tokenizer),
+    )
+    source = OneAfterAnother(answers, data.answers_first, packed(TinyWorld(data.world)))
     return Data(source, batches, tokenizer, floor=-log_prob / n_targets)
+
+
+def in_answers(ids: Sequence[int], tokenizer: Tokenizer) -> list[bool]:
+    """Whether each token of a document, and its end, belongs to the answer of a question."""
+    found, line = [], b""
+    for token in ids:
+        piece = tokenizer.token_bytes(token)
+        found.append(line.startswith(b"A:") and b"\n" not in piece)
+        line = (line + piece).rsplit(b"\n", 1)[-1]
+    return [*found, False]
 
 
 # ------------------------------------------------------------------------------------------- folder
@@ -173,7 +199,7 @@ def _write_recipe(recipe: Recipe, tokenizer: Tokenizer | None, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
         tokenizer.save(folder / TOKENIZER_FILE)
-    content = {"sha256": _hash_in(folder, recipe), "recipe": dataclasses.asdict(recipe)}
+    content = {"sha256": hash_of_run(folder, recipe), "recipe": dataclasses.asdict(recipe)}
     write_atomically(folder / RECIPE_FILE, json.dumps(content, indent=1).encode())
 
 
@@ -181,13 +207,14 @@ def _check_recipe(recipe: Recipe, folder: Path) -> None:
     path = folder / RECIPE_FILE
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no run to resume: leave out --resume to begin one")
-    if json.loads(path.read_bytes())["sha256"] != _hash_in(folder, recipe):
+    if json.loads(path.read_bytes())["sha256"] != hash_of_run(folder, recipe):
         raise ValueError(
             f"the run in {folder} was begun with another recipe (see {path}): begin a new one "
             "(--force overwrites it), or bring the recipe back to what it was"
         )
 
 
-def _hash_in(folder: Path, recipe: Recipe) -> str:
-    path = folder / TOKENIZER_FILE
+def hash_of_run(folder: str | Path, recipe: Recipe) -> str:
+    """The hash of a recipe, with the tokenizer of the run in this folder."""
+    path = Path(folder) / TOKENIZER_FILE
     return recipe.sha256(path.read_bytes() if isinstance(recipe.data, WorldData) else b"")

@@ -1,6 +1,7 @@
 """The scaling study: models of several sizes, each trained on several amounts of text.
 
-    python -m aigc_lab.training.scaling            # goes on where it stopped
+    python -m aigc_lab.training.scaling                    # goes on where it stopped
+    python -m aigc_lab.training.scaling --copy-init 0      # models that start at random
 
 A cell of the study is one model trained on one amount of text, with a schedule of its own: the
 learning rate of a run that stops early has to fall early. No document is read twice. What is kept
@@ -24,7 +25,7 @@ from aigc_lab.files import write_atomically
 from aigc_lab.training.recipes import N_SAMPLES
 from aigc_lab.training.scaling_cells import Documents, Study, run_cell
 
-RESULTS = Path(__file__).resolve().parents[1] / "weights" / "scaling" / "results.json"
+FOLDER = Path(__file__).resolve().parents[1] / "weights" / "scaling"
 COMMAND = "python -m aigc_lab.training.scaling"
 
 
@@ -37,29 +38,45 @@ def hash_of(study: Study) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_results(study: Study | None = None, path: Path = RESULTS) -> dict[str, Any]:
+def results_file(study: Study) -> Path:
+    """Where the results of a study are kept that ships with the book."""
+    return FOLDER / ("copying_start.json" if study.copy_init else "random_start.json")
+
+
+def load_results(study: Study, path: Path | None = None) -> dict[str, Any]:
     """The results of the study as far as it has come: its settings and its `cells`.
+
+    Args:
+        study: whose results.
+        path: by default those shipped.
 
     Raises:
         FileNotFoundError: it was never started.
         ValueError: the file is of other settings or another world.
     """
+    path = path or results_file(study)
     if not path.exists():
         raise FileNotFoundError(f"there are no results in {path}: make them with `{COMMAND}`")
     results = json.loads(path.read_text(encoding="utf-8"))
-    if results["hash"] != hash_of(study or Study()):
+    if results["hash"] != hash_of(study):
         raise ValueError(
             f"{path} was made with other settings or another world: delete it and run `{COMMAND}`"
         )
     return results
 
 
-def run_study(study: Study, path: Path = RESULTS, show_progress: bool = True) -> None:
+def run_study(study: Study, path: Path | None = None, show_progress: bool = True) -> None:
     """Train all cells that are not in the results yet, writing after each.
+
+    Args:
+        study: what to train.
+        path: of the results; by default those shipped.
+        show_progress: whether to show bars.
 
     Raises:
         ValueError: the results are of other settings or another world.
     """
+    path = path or results_file(study)
     results = {"hash": hash_of(study), "settings": dataclasses.asdict(study), "cells": []}
     if path.exists():
         results = load_results(study, path)
@@ -76,10 +93,11 @@ def run_study(study: Study, path: Path = RESULTS, show_progress: bool = True) ->
 def main() -> None:
     """Run the study from the command line."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.split("\n\n")[0])
-    parser.add_argument("--results", type=Path, default=RESULTS, help="by default those shipped")
+    parser.add_argument("--results", type=Path, help="by default those shipped")
+    parser.add_argument("--copy-init", type=float, default=Study.copy_init, help="of the models")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    run_study(Study(), arguments.results)
+    run_study(Study(copy_init=arguments.copy_init), arguments.results)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Study:
         context_length: longest document, in tokens.
         n_held_out: documents for the evaluation.
         vocab_size, n_for_tokenizer: tokens of the tokenizer, and documents it is learned from.
+        copy_init: of the models, as in `GPTConfig`.
         world, held_out: where the documents come from.
 
     Raises:
@@ -65,6 +66,7 @@ class Study:
     n_held_out: int = 400
     vocab_size: int = 768
     n_for_tokenizer: int = 2000
+    copy_init: float = 0.1
     world: WorldSettings = field(default_factory=lambda: world_of_the_study(seed=70))
     held_out: WorldSettings = field(default_factory=lambda: world_of_the_study(seed=71))
 
@@ -84,6 +86,7 @@ class Study:
             d_model=d_model,
             n_layers=n_layers,
             n_heads=n_heads,
+            copy_init=self.copy_init,
         )
 
     def cells(self) -> list[tuple[int, int, int]]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aigc_lab.data.batches import (
     Batch,
+    OneAfterAnother,
     PackedDocuments,
     Windows,
     consecutive_windows,
@@ -166,3 +167,36 @@ def test_a_document_longer_than_a_row_is_named():
 def test_settings_that_cannot_work_are_refused(settings):
     with pytest.raises(ValueError, match="must be at least 1, first_document="):
         PackedDocuments(lambda i: [1], START, *settings)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_what_is_no_target_is_read_but_not_learned(lengths):
+    texts = [[100 * i + j for j in range(n)] for i, n in enumerate(lengths)]
+
+    def is_even(ids):
+        return [*(token % 2 == 0 for token in ids), True]
+
+    settings = {"start_token": START, "context_length": 16, "n_documents": len(texts)}
+    whole = PackedDocuments(texts.__getitem__, **settings).batch(0)
+    part = PackedDocuments(texts.__getitem__, **settings, is_target=is_even).batch(0)
+    assert torch.equal(part.tokens, whole.tokens)
+    assert torch.equal(part.documents, whole.documents)
+    wanted = (whole.targets % 2 == 0) | (whole.targets == START)
+    assert torch.equal(part.targets, torch.where(wanted, whole.targets, NO_TARGET))
+
+
+def test_truth_values_of_another_number_are_refused():
+    packed = PackedDocuments(lambda i: [1, 2, 3], START, 16, 1, is_target=lambda ids: [True] * 3)
+    with pytest.raises(ValueError, match="gave 3 values for a document of 3 tokens"):
+        packed.batch(0)
+
+
+def test_one_source_comes_after_another_and_each_begins_at_its_start():
+    first = PackedDocuments(lambda i: [i], START, 4, 1)
+    then = PackedDocuments(lambda i: [500 + i], START, 4, 1)
+    both = OneAfterAnother(first, 2, then)
+    assert [int(both.batch(step).tokens[0, 1]) for step in range(4)] == [0, 1, 500, 501]
+    assert same(OneAfterAnother(first, 0, then).batch(3), then.batch(3))
+    with pytest.raises(ValueError, match="n_first=-1 must be at least 0"):
+        OneAfterAnother(first, -1, then)

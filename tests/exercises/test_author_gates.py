@@ -24,7 +24,14 @@ EXERCISES = [item for item in EVERYTHING if isinstance(item, Exercise)]
 QUESTIONS = [item for item in EVERYTHING if isinstance(item, Question)]
 MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
 # Chapters that have all the exercises they should have.
-FULL_CHAPTERS = ["tokens", "positional_encoding", "attention", "language_models"]
+FULL_CHAPTERS = [
+    "tokens",
+    "positional_encoding",
+    "attention",
+    "language_models",
+    "training",
+    "decoding",
+]
 
 
 def every(items: list) -> Any:

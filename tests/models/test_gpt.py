@@ -53,6 +53,15 @@ def test_a_copying_attention_hands_on_the_average_of_what_it_saw():
     torch.testing.assert_close(out, 0.1 * average, atol=1e-6, rtol=1e-5)
 
 
+def test_a_copying_attention_starts_with_scores_of_standard_deviation_one():
+    config = GPTConfig(50, context_length=64, d_model=256, n_heads=8, copy_init=0.1)
+    attention = GPT(config).blocks[0].attention
+    x = torch.randn(1, 200, 256)
+    q, k, _ = attention.qkv(x).view(200, 24, 32).split(8, dim=1)
+    scores = torch.einsum("thd,shd->hts", q, k) / 32**0.5
+    assert 0.9 < scores.std().item() < 1.1
+
+
 def test_grouped_queries_copy_what_fits_into_their_values():
     config = GPTConfig(50, **SMALL, copy_init=0.5, n_kv_heads=2)
     attention = GPT(config).blocks[0].attention

@@ -81,6 +81,28 @@ def test_our_model_gives_the_same_logits_there_and_comes_back(config, tmp_path):
     assert back.config == model.config or back.config.ff_width == model.config.ff_width
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_their_generate_stops_at_the_end_token(kind, tmp_path, recwarn):
+    torch.manual_seed(0)
+    model = shaken(GPT(OURS[kind]))
+    prompt = draw()[:1]
+    with torch.no_grad():
+        end = int(model(prompt)[0, -1].argmax())  # what is written first
+    to_huggingface(model, tmp_path / "with", end_token=end)
+    to_huggingface(model, tmp_path / "without")
+    lengths = []
+    for name in ("with", "without"):
+        there = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            written = there.generate(prompt, max_new_tokens=5, do_sample=False, pad_token_id=0)
+        lengths.append(written.shape[1] - prompt.shape[1])
+    assert lengths == [1, 5]
+    assert not [w for w in recwarn if "token_id" in str(w.message)]
+    with pytest.raises(ValueError, match="end_token=50 is outside the vocabulary of 50"):
+        to_huggingface(model, tmp_path / "other", end_token=50)
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_bare_model_of_gpt2_is_read_too(tmp_path):
     model = theirs("gpt2")
     model.transformer.save_pretrained(tmp_path)

@@ -8,35 +8,15 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from small_recipes import TEXT, tiny
 
 from aigc_lab.__main__ import main
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.training import recipes
 from aigc_lab.training.interruptions import Stopped
-from aigc_lab.training.recipes import TextData, get_recipe
 from aigc_lab.training.run_folder import CHECKPOINT_FILE, LOG_FILE
 from aigc_lab.training.running import START, make_data, make_model, make_tokenizer, run_recipe
-
-TEXT = "To be, or not to be: that is the question.\n" * 40
-
-
-def tiny(name: str, n_steps: int = 3):
-    """A recipe cut down to seconds."""
-    recipe = get_recipe(name, "quick")
-    small = {"context_length": 32, "d_model": 16, "n_layers": 1, "n_heads": 2}
-    if isinstance(recipe.data, TextData):
-        model = dataclasses.replace(recipe.model, vocab_size=len(set(TEXT)), **small)
-        data = recipe.data
-    else:
-        model = dataclasses.replace(recipe.model, **small | {"context_length": 700}, vocab_size=400)
-        data = dataclasses.replace(
-            recipe.data, vocab_size=400, n_for_tokenizer=50, n_documents=6, n_held_out=18
-        )
-    training = dataclasses.replace(
-        recipe.training, n_steps=n_steps, n_warmup=1, log_every=1, evaluate_every=2
-    )
-    return dataclasses.replace(recipe, model=model, data=data, training=training)
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +190,35 @@ def test_torch_is_loaded_only_by_the_command_that_needs_it():
         "assert 'train' in CliRunner().invoke(main, ['--help']).output"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_only_answers_are_learned_at_first_from_documents_that_do_not_come_again():
+    recipe = tiny("base")
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, answers_first=2))
+    data = make_data(recipe)
+    world = TinyWorld(recipe.data.world)
+    learned, read = [], []
+    for step in range(3):
+        batch = data.source.batch(step)
+        for row in range(len(batch.tokens)):
+            for number in batch.documents[row].unique():
+                here = batch.documents[row] == number
+                targets = batch.targets[row, here]
+                if step < 2:
+                    lines = data.tokenizer.decode(batch.tokens[row, here].tolist()[1:]).split("\n")
+                    if set(batch.tokens[row, here].tolist()) == {
+                        data.tokenizer.special_tokens[START]
+                    }:
+                        continue  # padding
+                    said = "".join(line[2:] for line in lines if line.startswith("A:"))
+                    learned.append((data.tokenizer.decode(targets[targets >= 0].tolist()), said))
+                    read.append("\n".join(lines))
+                elif (targets >= 0).any():
+                    assert (targets >= 0).all()
+    assert len(learned) == 2 * recipe.data.n_documents and all(said for _, said in learned)
+    assert all(found == said for found, said in learned)
+    assert not {d.text for d in world.documents(200)} & set(read)
+    # After that, the world from its first document on.
+    plain = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, answers_first=0))
+    first = make_data(plain).source.batch(0)
+    assert torch.equal(first.targets, data.source.batch(2).targets)

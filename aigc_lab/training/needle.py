@@ -1,0 +1,156 @@
+"""A needle in a haystack: what helps a model to learn to look something up.
+
+    python -m aigc_lab.training.needle             # ten minutes
+
+Each document is a story of the tiny world and one question for the colour of a thing, a word that
+the story says once among a hundred others. Three ways to begin are compared: small random weights,
+as in GPT-2; weights with which attention copies (`GPTConfig.copy_init`); and the latter, but the
+story is learned too and not only the answer. What is measured is always the loss of the answer.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from tqdm import tqdm
+
+from aigc_lab.data.batches import PackedDocuments
+from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.data.tiny_world.questions import Question, answers
+from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.files import write_atomically
+from aigc_lab.models.gpt import GPT, GPTConfig
+from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.optimizers import make_optimizers
+from aigc_lab.training.run_folder import Progress, TrainSettings
+from aigc_lab.training.running import START, in_answers, make_tokenizer
+
+RESULTS = Path(__file__).resolve().parents[1] / "weights" / "needle" / "results.json"
+COMMAND = "python -m aigc_lab.training.needle"
+# How each way begins: copy_init, and whether only the answer is learned.
+WAYS = {"random start": (0.0, True), "copying start": (0.1, True), "all is learned": (0.1, False)}
+
+
+@dataclass(frozen=True)
+class Needle:
+    """What is trained.
+
+    Args:
+        model: without `copy_init`, which the way decides.
+        n_steps, lr: of each run; the rate rises for 20 steps and then stays.
+        n_documents: of a step.
+        measure_every: steps from one measurement to the next.
+        n_held_out: documents of a measurement.
+        seeds: of the weights.
+        n_for_tokenizer: documents from which the tokenizer is learned.
+        world: where the documents come from; those of the next seed are held out.
+    """
+
+    model: GPTConfig = field(
+        default_factory=lambda: GPTConfig(768, context_length=320, d_model=128, n_layers=4)
+    )
+    n_steps: int = 160
+    lr: float = 5e-3
+    n_documents: int = 24
+    measure_every: int = 10
+    n_held_out: int = 96
+    seeds: tuple[int, ...] = (0, 1, 2)
+    n_for_tokenizer: int = 1000
+    world: WorldSettings = field(
+        default_factory=lambda: WorldSettings(
+            mix=(0.0, 1.0, 0.0, 0.0), question_kinds=("colour",), n_questions=(1, 1)
+        )
+    )
+
+
+def answer_floor() -> float:
+    """Nats of the least loss of one answer: the colour is certain, its wording is not."""
+    return math.log(len(answers(Question("colour", thing="kite"), "red")))
+
+
+def run(study: Needle, show_progress: bool = True) -> dict[str, Any]:
+    """Train all ways with all seeds.
+
+    Returns:
+        The settings; the steps of the measurements; for each way the nats per answer above the
+        least possible, a list for each seed; and what a model would lose that knows how answers
+        are worded but not the story, "blind".
+    """
+    tokenizer = make_tokenizer(study.world, study.n_for_tokenizer, study.model.vocab_size)
+    held_out = study.world.replace(seed=study.world.seed + 1)
+    measured = _packed(study, tokenizer, held_out, study.n_held_out, only_answers=True).batch(0)
+    tokens_per_answer = measured.n_targets / study.n_held_out
+
+    def train(way: str, seed: int) -> list[float]:
+        copy_init, only_answers = WAYS[way]
+        torch.manual_seed(seed)
+        model = GPT(dataclasses.replace(study.model, copy_init=copy_init))
+        source = _packed(study, tokenizer, study.world, study.n_documents, only_answers)
+        optimizers = make_optimizers(model, study.lr, muon=True)
+        rates, progress = highest_rates(optimizers), Progress()
+        settings = TrainSettings(study.n_steps, n_warmup=min(20, study.n_steps), last_rate=1.0)
+        found = []
+        for step in range(study.n_steps):
+            training_step(model, optimizers, rates, source, settings, progress)
+            if (step + 1) % study.measure_every == 0:
+                loss = mean_loss(model, [measured]) * tokens_per_answer
+                found.append(round(loss - answer_floor(), 4))
+            bar.update()
+        return found
+
+    total = len(WAYS) * len(study.seeds) * study.n_steps
+    with tqdm(total=total, unit="step", disable=not show_progress) as bar:
+        curves = {way: [train(way, seed) for seed in study.seeds] for way in WAYS}
+    return {
+        "settings": dataclasses.asdict(study),
+        "steps": list(range(study.measure_every, study.n_steps + 1, study.measure_every)),
+        "curves": curves,
+        "blind": math.log(len(study.world.colours)),
+    }
+
+
+def load_results(path: Path = RESULTS) -> dict[str, Any]:
+    """The results that ship with the book.
+
+    Raises:
+        FileNotFoundError: there are none; names the command.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there are no results in {path}: make them with `{COMMAND}`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _packed(
+    study: Needle,
+    tokenizer: Tokenizer,
+    settings: WorldSettings,
+    n_documents: int,
+    only_answers: bool,
+) -> PackedDocuments:
+    world = TinyWorld(settings)
+    return PackedDocuments(
+        lambda number: tokenizer.encode(world.document(number).text),
+        tokenizer.special_tokens[START],
+        study.model.context_length,
+        n_documents,
+        is_target=(lambda ids: in_answers(ids, tokenizer)) if only_answers else None,
+    )
+
+
+@click.command()
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
+def main(results: Path) -> None:
+    """Run the comparison and write its results."""
+    torch.set_num_threads(1)
+    found = run(Needle())
+    results.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(results, json.dumps(found, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main(prog_name=COMMAND)

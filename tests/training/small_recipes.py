@@ -1,0 +1,30 @@
+"""Recipes cut down to seconds."""
+
+import dataclasses
+
+from aigc_lab.training.recipes import TextData, get_recipe
+
+TEXT = "To be, or not to be: that is the question.\n" * 40
+
+
+def tiny(name: str, n_steps: int = 3):
+    """A recipe cut down to seconds."""
+    recipe = get_recipe(name, "quick")
+    small = {"context_length": 32, "d_model": 16, "n_layers": 1, "n_heads": 2}
+    if isinstance(recipe.data, TextData):
+        model = dataclasses.replace(recipe.model, vocab_size=len(set(TEXT)), **small)
+        data = recipe.data
+    else:
+        model = dataclasses.replace(recipe.model, **small | {"context_length": 700}, vocab_size=400)
+        data = dataclasses.replace(
+            recipe.data,
+            vocab_size=400,
+            n_for_tokenizer=50,
+            n_documents=6,
+            n_held_out=18,
+            answers_first=0,
+        )
+    training = dataclasses.replace(
+        recipe.training, n_steps=n_steps, n_warmup=1, log_every=1, evaluate_every=2
+    )
+    return dataclasses.replace(recipe, model=model, data=data, training=training)

@@ -1,0 +1,76 @@
+"""From a finished run to the book's weights."""
+
+import dataclasses
+import json
+
+import pytest
+from click.testing import CliRunner
+from small_recipes import tiny
+
+from aigc_lab.data.tiny_world.settings import SPLITS
+from aigc_lab.models.shipped import load_shipped, shipped_notes
+from aigc_lab.training import recipes, shipping
+from aigc_lab.training.run_folder import LOG_FILE
+from aigc_lab.training.running import run_recipe
+
+
+@pytest.fixture
+def probed(monkeypatch):
+    """The splits that were probed; nothing is computed."""
+    found = []
+
+    def probe(model, tokenizer, settings):
+        assert not model.training
+        found.append((settings.seed, settings.split))
+        return {"answers": {"overall": len(found)}}
+
+    monkeypatch.setattr(shipping, "probe", probe)
+    return found
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    recipe = tiny("base")
+    monkeypatch.setitem(recipes.RECIPES, "base", lambda preset: recipe)
+    return recipe
+
+
+def test_a_finished_run_is_probed_and_written(tmp_path, recipe, probed, recwarn):
+    model, data, log = run_recipe(recipe, tmp_path / "run", show_progress=False)
+    scores = shipping.ship("base", tmp_path / "run", tmp_path / "weights")
+    assert probed == [(recipe.data.held_out.seed, split) for split in SPLITS]
+    read, tokenizer = load_shipped("base", tmp_path / "weights")
+    assert not [w for w in recwarn if "another recipe" in str(w.message)]
+    assert tokenizer.merges == data.tokenizer.merges
+    for ours, theirs in zip(model.parameters(), read.parameters(), strict=True):
+        assert (ours - theirs).abs().max() < 1e-3  # float16
+    notes = shipped_notes("base", tmp_path / "weights")
+    assert notes["log"] == log and notes["scores"] == json.loads(json.dumps(scores))
+    assert scores["new_people"] == {"answers": {"overall": 1 + SPLITS.index("new_people")}}
+
+
+def test_a_run_that_was_stopped_is_not_shipped(tmp_path, recipe, probed):
+    run_recipe(recipe, tmp_path / "run", show_progress=False)
+    log = tmp_path / "run" / LOG_FILE
+    log.write_text(log.read_text().splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match=r"is at step 1 of 3: finish it .*train base --resume"):
+        shipping.ship("base", tmp_path / "run", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists() and not probed
+
+
+def test_a_run_of_another_recipe_is_not_shipped(tmp_path, recipe, probed, monkeypatch):
+    run_recipe(recipe, tmp_path / "run", show_progress=False)
+    other = dataclasses.replace(recipe, lr=1e-4)
+    monkeypatch.setitem(recipes.RECIPES, "base", lambda preset: other)
+    with pytest.raises(ValueError, match="another recipe"):
+        shipping.ship("base", tmp_path / "run", tmp_path / "weights")
+
+
+def test_what_has_no_world_cannot_be_probed(tmp_path):
+    with pytest.raises(ValueError, match="'shakespeare' learns from a text"):
+        shipping.ship("shakespeare", tmp_path)
+
+
+def test_the_command_says_what_is_missing(tmp_path, recipe):
+    result = CliRunner().invoke(shipping.main, ["base", "--run", str(tmp_path / "none")])
+    assert result.exit_code == 1 and "none" in result.output and "Traceback" not in result.output
