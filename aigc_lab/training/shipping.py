@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from aigc_lab.data.tiny_world.settings import SPLITS
-from aigc_lab.evaluation.world_probes import probe
+from aigc_lab.evaluation.world_probes import probe, story_scores, write_stories
 from aigc_lab.models.shipped import FOLDER, save_shipped
 from aigc_lab.training.recipes import RECIPES, WorldData, get_recipe
 from aigc_lab.training.run_folder import read_log
 from aigc_lab.training.running import hash_of_run, run_recipe
+
+N_STORIES = 200
 
 
 def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -26,7 +28,8 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
         folder: in which the models' folders lie.
 
     Returns:
-        The scores: of `probe`, for each split of the held-out world.
+        The scores: "stories", of `story_scores` for `N_STORIES` plain samples, and "worlds", of
+        `probe` for each split of the held-out world.
 
     Raises:
         ValueError: the run is of another recipe or not finished, or the recipe is of no world.
@@ -43,10 +46,12 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
             f"`python -m aigc_lab train {name} --resume`"
         )
     model, data, log = run_recipe(recipe, run, resume=True, show_progress=False)
-    scores = {
+    stories = write_stories(model, data.tokenizer, N_STORIES)
+    worlds = {
         split: probe(model, data.tokenizer, recipe.data.held_out.replace(split=split))
         for split in SPLITS
     }
+    scores = {"stories": story_scores(stories), "worlds": worlds}
     notes = {"log": log, "scores": scores}
     save_shipped(Path(folder) / name, model, data.tokenizer, hash_of_run(run, recipe), notes)
     return scores

@@ -107,9 +107,17 @@ def test_stories_begin_as_often_with_each_word_as_in_the_world(tokenizer, blank,
 
 
 def test_a_probe_has_all_scores(tokenizer, blank, monkeypatch):
-    monkeypatch.setattr(world_probes, "STORY_TOKENS", 3)
     monkeypatch.setattr(world_probes, "ANSWER_TOKENS", 2)
     found = probe(blank, tokenizer, WorldSettings(seed=5), n_documents=8)
-    assert found["stories"] == {"grammatical": 0, "consistent": 0}
+    assert found["n_too_long"] == 0
     assert found["answers"]["overall"] == 0 and found["n_questions"] > 10
     assert min(found["excess"].values()) > 3
+
+
+def test_documents_that_do_not_fit_are_left_out_and_counted(tokenizer, monkeypatch):
+    monkeypatch.setattr(world_probes, "ANSWER_TOKENS", 2)
+    made = list(TinyWorld(WorldSettings(seed=5)).documents(12))
+    lengths = sorted(len(tokenizer.encode(document.text)) for document in made)
+    model = GPT(GPTConfig(tokenizer.vocab_size, context_length=lengths[8], d_model=8, n_heads=2))
+    found = probe(model, tokenizer, WorldSettings(seed=5), n_documents=12)
+    assert found["n_too_long"] == sum(n >= lengths[8] for n in lengths) > 0

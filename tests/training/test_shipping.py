@@ -25,6 +25,7 @@ def probed(monkeypatch):
         return {"answers": {"overall": len(found)}}
 
     monkeypatch.setattr(shipping, "probe", probe)
+    monkeypatch.setattr(shipping, "N_STORIES", 3)
     return found
 
 
@@ -46,7 +47,10 @@ def test_a_finished_run_is_probed_and_written(tmp_path, recipe, probed, recwarn)
         assert (ours - theirs).abs().max() < 1e-3  # float16
     notes = shipped_notes("base", tmp_path / "weights")
     assert notes["log"] == log and notes["scores"] == json.loads(json.dumps(scores))
-    assert scores["new_people"] == {"answers": {"overall": 1 + SPLITS.index("new_people")}}
+    assert scores["worlds"]["new_people"] == {
+        "answers": {"overall": 1 + list(SPLITS).index("new_people")}
+    }
+    assert scores["stories"] == {"grammatical": 0, "consistent": 0}
 
 
 def test_a_run_that_was_stopped_is_not_shipped(tmp_path, recipe, probed):
