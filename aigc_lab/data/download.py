@@ -5,11 +5,16 @@ user's cache folder. From a shell: `python -m aigc_lab download tinyshakespeare`
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import requests
+
+with warnings.catch_warnings():
+    # In Jupyter without widgets pooch's progress bar complains, though we only want its text form.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import pooch
 
 FOLDER_VARIABLE = "AIGC_LAB_DATA"
 

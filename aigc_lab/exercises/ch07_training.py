@@ -298,7 +298,7 @@ def _gradients(draw):
     ],
 )
 def clip_by_norm(gradients: list[np.ndarray], largest: float) -> list[np.ndarray]:
-    """The gradients, scaled by one factor so that their common norm is at most `largest`."""
+    """The gradients, times one factor: their common norm is at most `largest`."""
     norm = math.sqrt(sum((g**2).sum() for g in gradients))
     factor = largest / norm if norm > largest else 1.0
     return [g * factor for g in gradients]
@@ -432,7 +432,7 @@ def _parts_of_a_batch(draw):
     ],
 )
 def accumulated_gradient(gradients: list[np.ndarray], n_targets: list[int]) -> np.ndarray:
-    """Gradient of the mean loss over all targets, of the shape of each part's."""
+    """Gradient of the mean loss over all targets, shaped like each part's."""
     total = np.zeros(gradients[0].shape)
     for gradient, n in zip(gradients, n_targets, strict=True):
         if n > 0:
@@ -535,7 +535,7 @@ def _documents(draw):
 def pack_rows(
     documents: list[list[int]], start: int, length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, targets and numbers of the documents, each (rows, length) int64."""
+    """Tokens, targets, numbers of the documents, each (rows, length) int64."""
     rows: list[list[list[int]]] = []
     for ids in documents:
         for row in rows:
