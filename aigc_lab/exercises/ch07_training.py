@@ -298,7 +298,7 @@ def _gradients(draw):
     ],
 )
 def clip_by_norm(gradients: list[np.ndarray], largest: float) -> list[np.ndarray]:
-    """The gradients, times one factor: their common norm is at most `largest`."""
+    """The gradients, times one factor: their norm is at most `largest`."""
     norm = math.sqrt(sum((g**2).sum() for g in gradients))
     factor = largest / norm if norm > largest else 1.0
     return [g * factor for g in gradients]
