@@ -33,7 +33,7 @@ lab: env-full ## Jupyter Lab in notebooks/ (first time about 5 minutes to instal
 # The root of the server holds book/chapters too, so that saving a notebook updates the chapter's text.
 	@"$(PY)" -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
-test: env-full ## everything CI runs: style, tests, notebooks, site (about 9 minutes, more while installing)
+test: env-full ## everything CI runs: style, tests, notebooks, site (about 12 minutes, more while installing)
 	@echo "== style"
 	@"$(PY)" -m ruff format --check .
 	@"$(PY)" -m ruff check .
