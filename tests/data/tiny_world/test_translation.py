@@ -1,5 +1,7 @@
 """English sentences with their Chinese translations."""
 
+import re
+
 import pytest
 
 from aigc_lab.data.tiny_world import chinese, lexicon
@@ -61,6 +63,19 @@ def test_a_sentence_has_one_translation():
     for english, translation in known.items():
         back.setdefault(translation, set()).add(english)
     assert sum(len(texts) == 1 for texts in back.values()) > 0.99 * len(back)
+
+
+def test_a_place_after_a_clause_with_that_belongs_to_this_clause():
+    """ "the lamp that Mei found in the garden" 小梅在花园里找到的灯: never where it was seen."""
+    pattern = re.compile(r" that ([A-Z]\w+) (?:\w+ ){1,2}(?:in|on|at) the ")
+    found = [
+        (pair, match[1])
+        for pair in PAIRS["train"] + PAIRS["longer"]
+        for match in pattern.finditer(pair.english_text)
+    ]
+    assert len(found) > 50
+    for pair, who in found:
+        assert f"{chinese.PEOPLE[who]}在" in pair.chinese_text, pair
 
 
 def test_links_join_words_that_mean_the_same():
