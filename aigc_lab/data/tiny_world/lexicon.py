@@ -90,7 +90,7 @@ def at(place: str) -> str:
 
 @cache
 def is_held_out_pair(person: str, thing: str) -> bool:
-    """Whether this person and this thing never come together in the training documents.
+    """Whether this person never wants, gets or owns this thing in the training documents.
 
     One thing in eight for each person, and one person in eight for each thing.
     """
@@ -99,5 +99,5 @@ def is_held_out_pair(person: str, thing: str) -> bool:
 
 
 def is_held_out_sum(a: int, b: int) -> bool:
-    """Whether a + b (and b + a) never comes in the training documents: about 1 pair in 11."""
+    """Whether a + b (and b + a) is never set in the training documents: about 1 pair in 12."""
     return a * b % 11 == 5

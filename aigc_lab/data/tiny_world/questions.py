@@ -1,5 +1,6 @@
 """Questions about a story, their right answers, and the judgement of any answer."""
 
+import re
 from typing import NamedTuple
 
 from aigc_lab.data.tiny_world import lexicon
@@ -147,16 +148,16 @@ def answers(question: Question, value: str) -> list[str]:
     return ["No.", f"No, {pronoun} is not."]
 
 
-def possible_values(question: Question, state: State) -> list[str]:
-    """Everything that an answer to a question could say, right or wrong."""
+def possible_values(question: Question, answer: str) -> list[str]:
+    """Everything that this answer to a question could say, right or wrong."""
     kind = question.kind
     if kind.startswith("where"):
         return list(lexicon.PLACES)
     if kind == "who has":
         return [*lexicon.PEOPLE, *lexicon.HELD_OUT_PEOPLE, "nobody"]
     if kind == "what has":
-        pairs = [f"{a} {b}" for a in lexicon.THINGS for b in lexicon.THINGS if a != b]
-        return [*lexicon.THINGS, *pairs, "nothing", " ".join(state.things)]
+        words = re.findall(r"\w+", answer.lower())
+        return ["nothing", " ".join(word for word in words if word in lexicon.THINGS)]
     if kind == "colour":
         return list(lexicon.COLOURS)
     return list(lexicon.THINGS) if kind == "wish" else ["yes", "no"]
@@ -171,9 +172,11 @@ def judge(question: Question, answer: str, state: State) -> Verdict:
         state: at the end of the story.
     """
     answer, right = answer.strip(), truth(question, state)
+    if not right:
+        return Verdict(False, "nobody can know this after this story")
     if answer in answers(question, right):
         return Verdict(True)
-    for value in possible_values(question, state):
+    for value in possible_values(question, answer):
         if answer in answers(question, value):
             if sorted(value.split()) == sorted(right.split()):
                 return Verdict(True)  # the same things in another order

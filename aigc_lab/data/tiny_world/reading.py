@@ -66,10 +66,10 @@ class Reading:
 def read_story(text: str) -> Reading:
     """Read a story (the part before any question)."""
     reading = Reading()
-    sentences = re.findall(r"[^.]*\.|[^.]+$", text)
+    sentences = re.findall(r"[^.]*\.|[^.]+$", text.strip())
     for number, sentence in enumerate(sentences):
-        if number and not sentence.startswith(" "):
-            reading.mistakes.append(f"no space before {sentence!r}")
+        if number and not re.match(r" \S", sentence):
+            reading.mistakes.append(f"not one space before {sentence.strip()!r}")
         sentence = sentence.strip()
         fact = _read_sentence(sentence, reading.state, is_first=number == 0)
         if isinstance(fact, str):

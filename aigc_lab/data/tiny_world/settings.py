@@ -1,6 +1,7 @@
 """The knobs of the tiny world."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from aigc_lab.data.tiny_world import lexicon
@@ -26,8 +27,8 @@ class WorldSettings:
     Args:
         seed: documents of different seeds have nothing to do with each other.
         split: "train", or what is held out from it: "new_pairs" (stories about a person who wishes
-            for a thing that this person never meets in training, and sums of numbers that are never
-            added in training), "new_people" (names that never occur) or "new_questions" (a kind of
+            for a thing that this person never gets in training, and sums of numbers that are never
+            set in training), "new_people" (names that never occur) or "new_questions" (a kind of
             question that is never asked).
         mix: weights of stories, stories with questions, sums, dialogues.
         people, places, things, colours: the words that are used, out of those of `lexicon`;
@@ -71,10 +72,11 @@ class WorldSettings:
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split={self.split!r} is not one of {SPLITS}")
-        if len(self.mix) != len(KINDS) or min(self.mix) < 0 or sum(self.mix) <= 0:
+        is_finite = all(math.isfinite(weight) for weight in self.mix)
+        if len(self.mix) != len(KINDS) or not is_finite or min(self.mix) < 0 or sum(self.mix) <= 0:
             raise ValueError(
-                f"mix={self.mix} must hold four weights, one for each of {KINDS}, none below 0 and "
-                "at least one above 0"
+                f"mix={self.mix} must hold four finite weights, one for each of {KINDS}, "
+                "none below 0 and at least one above 0"
             )
         self._check_words()
         self._check_numbers()
@@ -112,8 +114,8 @@ class WorldSettings:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
         for name in ("purpose", "mentioned"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0 and finite")
         if not 9 <= self.largest_addend <= 999:
             raise ValueError(f"largest_addend={self.largest_addend} must lie between 9 and 999")
         for person in self.used_people:

@@ -1,5 +1,7 @@
 """Questions and sums: right answers are right, wrong ones are wrong and say why."""
 
+from itertools import permutations
+
 import pytest
 
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings, all_questions, judge, lexicon
@@ -40,6 +42,28 @@ def test_right_answers_by_hand():
         assert truth(question, STATE) == expected
         for text in answers(question, expected):
             assert judge(question, f" {text}\n", STATE).is_right
+
+
+def test_three_things_may_be_named_in_any_order():
+    state = read_story(STORY).state
+    state.things = dict.fromkeys(("kite", "map", "lamp"), "Mei")
+    question = Question("what has", "Mei")
+    for order in permutations(state.things):
+        said = " and ".join(f"the {thing}" for thing in order)
+        for text in (f"{said.capitalize()}.", f"Mei has {said}.", f"She has {said}."):
+            assert judge(question, text, state).is_right, text
+    for text in (
+        "The kite and the map.",
+        "The kite and the map and the map.",
+        "The kite map lamp.",
+    ):
+        assert not judge(question, text, state).is_right
+
+
+def test_where_a_thing_is_that_an_unknown_person_holds_nobody_can_know():
+    state = read_story(STORY.replace("Omar took the kite.", "Bao took the kite.")).state
+    verdict = judge(Question("where thing", thing="kite"), "By the river.", state)
+    assert not verdict.is_right and "nobody can know" in verdict.explanation
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
     ("changes", "message"),
     [
         ({"split": "test"}, r"split='test' is not one of"),
-        ({"mix": (1, 0, 0)}, r"mix=\(1, 0, 0\) must hold four weights"),
+        ({"mix": (1, 0, 0)}, r"mix=\(1, 0, 0\) must hold four finite weights"),
         ({"mix": (0, 0, 0, 0)}, "at least one above 0"),
         ({"mix": (1, -1, 0, 0)}, "none below 0"),
         ({"people": ()}, r"people=\(\) must hold at least one"),
@@ -25,6 +25,9 @@ from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
         ({"n_sums": (0, 2)}, "n_sums"),
         ({"end_chance": 1.5}, "end_chance=1.5 must lie between 0 and 1"),
         ({"purpose": 0}, "purpose=0 must be above 0"),
+        ({"purpose": float("nan")}, "purpose=nan must be above 0 and finite"),
+        ({"mentioned": float("inf")}, "mentioned=inf must be above 0 and finite"),
+        ({"mix": (1, float("nan"), 0, 0)}, "must hold four finite weights"),
         ({"largest_addend": 5}, "largest_addend=5"),
         ({"things": ("kite",), "n_things": (1, 1)}, "nothing to wish for"),
         ({"things": ("lamp",), "n_things": (1, 1), "split": "new_pairs"}, "nothing to wish for"),

@@ -75,7 +75,9 @@ def test_contradictions_are_found(old, new, reason):
         ("Then she", "Then She", "within a sentence"),
         ("There was a red", "There was a a red", "no sentence of this world"),
         ("So Mei", "so Mei", "no sentence of this world"),
-        ("the garden. Omar", "the garden.Omar", "no space before"),
+        ("the garden. Omar", "the garden.Omar", "not one space before"),
+        ("the garden. Omar", "the garden.  Omar", "not one space before"),
+        ("the garden. Omar", "the garden.\nOmar", "not one space before"),
         ("Mei wished for the kite more than anything. ", "", "too early"),
         ("Then she ran", "There was a blue lamp on the hill. Then Mei ran", "too late"),
         ("Then she ran", "Mei dreamed of the kite. Then she ran", "a second wish"),
@@ -87,6 +89,10 @@ def test_mistakes_are_found(old, new, reason):
     reading = read_story(STORY.replace(old, new, 1))
     assert not reading.is_grammatical
     assert any(reason in problem for problem in reading.mistakes), reading.mistakes
+
+
+def test_white_space_around_a_story_is_no_mistake():
+    assert read_story(f" {STORY} \n").is_consistent
 
 
 @pytest.mark.parametrize("text", ["", " ", ".", "...", "Amara", "\n", "雨。", "<|endoftext|>"])
