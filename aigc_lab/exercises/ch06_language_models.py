@@ -100,7 +100,8 @@ def _rows(draw):
     −100, which torch's `cross_entropy` leaves out. Leave the rows that you are given as they are.
     """,
     hints=[
-        "Both have one column less than the rows. Which column has no input, and which no target?",
+        "Both have one column less than the rows. Which column of the rows is never an input, and "
+        "which is never a target?",
         "`np.where(condition, a, b)` makes a new array and leaves the old one alone.",
     ],
     cases=_rows,
@@ -501,6 +502,14 @@ def _models(draw):
     yield Case("one position sees its own target", *model(6, 4, [(2, 3)]))
     every = [(t, t + 1) for t in range(6)]
     yield Case("every position sees its own target", *model(7, 5, every))
+    quiet, tokens, vocab = model(4, 5, [(0, 2)])
+    quiet.table[:, 0] = 0  # one logit never moves,
+    quiet.table[:, -1] = -quiet.table[:, :-1].sum(-1)  # and the changes cancel
+    yield Case("a leak whose changes sum to 0", quiet, tokens, vocab)
+    for name, amount in [("only a rounding error", 1e-7), ("a faint leak", 3e-5)]:
+        faint, tokens, vocab = model(4, 5)
+        faint.mix[0, 2] = amount
+        yield Case(name, faint, tokens, vocab)
     far = [(draw.integer(0, 3), draw.integer(3, 8)) for _ in range(2)]
     yield Case("a few leaks", *model(8, 5, far))
 
@@ -521,7 +530,12 @@ def _models(draw):
         "Compare `[:, :t]`: the logits at t itself may change, and should.",
     ],
     cases=_models,
-    equivalent={"`tokens[:, t] + 1` → `tokens[:, t] - 1`": "that is another token too"},
+    equivalent={
+        "`tokens[:, t] + 1` → `tokens[:, t] - 1`": "that is another token too",
+        "`(model(changed) - before).abs() > 1e-05` → `(model(changed) - before).abs() >= 1e-05`": (
+            "no change is exactly 0.00001"
+        ),
+    },
     pipeline='''
     from aigc_lab.models.gpt import GPT, GPTConfig
 
@@ -589,7 +603,7 @@ def leaking_positions(
     for t in range(tokens.shape[1]):
         changed = tokens.clone()
         changed[:, t] = (tokens[:, t] + 1) % vocab_size
-        moved = model(changed) != before  # (1, T, V)
+        moved = (model(changed) - before).abs() > 1e-5  # (1, T, V)
         if moved[:, :t].any():
             found.append(t)
     return found
@@ -626,7 +640,7 @@ def _blocks(draw):
     minutes=60,
     statement=r"""
     Write one whole block: $x + \operatorname{attention}(\operatorname{norm}(x))$, and then the same
-    with the feed-forward network. The `weights` have the names of the model in the book:
+    with the feed-forward network. `weights_of` has the names of the model in the book:
     `attention_norm`, `attention.qkv`, `attention.out`, `feed_forward_norm`, `feed_forward.up` and
     `feed_forward.down`, each with `.weight` and `.bias`.
 

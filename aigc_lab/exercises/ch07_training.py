@@ -22,9 +22,10 @@ loss_before_training = question(
     Small random weights give logits near 0, so every token gets about the same probability and the
     loss is $\log 50257 \approx 10.8$. A loss of 37.2 is much *worse* than guessing: the model is
     sure of something and wrong, so its logits are large. Look at the initialisation (a tied table
-    with standard deviation 1, say), or at a sum where there should be a mean. A loss of 0.9 before
-    any training can only mean that the answer is visible: the targets are not shifted, or the
-    causal mask is missing while the input is (nearly) the target.
+    with standard deviation 1, say). A loss of 0.9 before any training means that the answer is
+    visible, most likely that the targets are not shifted: with a tied table, a new model already
+    gives the token that it reads the largest logit. (A missing causal mask hardly shows before
+    training, but soon after.)
     """,
 )
 
@@ -294,6 +295,12 @@ def _gradients(draw):
             "You multiply by `largest` without dividing by the norm.",
             "largest / norm",
             "largest",
+        ),
+        Mistake(
+            "You add a small number to the norm, as torch does: the result is then a little "
+            "shorter than `largest`.",
+            "largest / norm",
+            "largest / (norm + 1e-6)",
         ),
     ],
 )

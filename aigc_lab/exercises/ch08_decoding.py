@@ -297,6 +297,9 @@ def _texts_and_stops(draw):
     yield Case("a text that is one stop", "stop", ["stop"])
     yield Case("shorter than the stop", "st", ["stop"])
     yield Case("almost", "sto stx", ["stop"])
+    yield Case("inside a stop, not its beginning", "a shop", ["stop"])
+    yield Case("the beginning of the second stop", "The end.\nQ", ["END", "\nQ:"])
+    yield Case("the second stop has the longer one", "The end.\nQ", ["Q?", "\nQ:"])
 
 
 @exercise(
@@ -461,9 +464,10 @@ def _tables(draw):
     $n^\alpha$, where $n$ is its number of tokens (the 0 at the end counts) and $\alpha$ is
     `penalty`.
 
-    Keep `n_beams` unfinished beginnings, those with the highest log-probability, and extend each
-    by every token. All texts that end on the way take part in the comparison at the end. Return the
-    best text, without `start`, and its score. (No two texts have the same score.)
+    At each step extend each beginning by every token. Texts that have ended are put aside and take
+    no place among the beams, and *all* of them take part in the comparison at the end; of the
+    others keep the `n_beams` with the highest log-probability. Return the best text, without
+    `start`, and its score. (No two texts have the same score.)
     """,
     hints=[
         "Keep a list of pairs (log-probability, tokens). One step makes from it a longer list of "
@@ -548,12 +552,13 @@ why_not_the_likeliest = question(
     answer=r"""
     The likeliest single sequence is 100 times heads, with probability $0.6^{100} \approx 10^{-22}$.
     Every sequence with about 60 heads is less likely, but there are so many of them that together
-    they have nearly all of the probability; at least 90 heads come with probability of about
-    $10^{-10}$. So the likeliest sequence is nothing like a sequence that the coin makes. The same
-    holds for texts: each choice between equally good names or turns of a story costs
-    log-probability, so the likeliest text avoids choices. It is short and plain even if the model
-    is perfect. Looking for the likeliest text is right where there is one right answer (a sum, a
-    question about the story), since then the probability is not spread over many.
+    they have nearly all of the probability; at least 90 heads come with a probability of about
+    $2 \cdot 10^{-11}$. So the likeliest sequence is nothing like a sequence that the coin
+    makes. The same holds for texts: each choice between equally good names or turns of a story
+    costs log-probability, so the likeliest text avoids choices. It is short and plain even if
+    the model is perfect. Looking for the likeliest text is right where there is one right
+    answer (a sum, a question about the story), since then the probability is not spread over
+    many.
     """,
 )
 

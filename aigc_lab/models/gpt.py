@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from aigc_lab.models.attention import causal_mask
+from aigc_lab.models.attention_starts import start_attention
 from aigc_lab.models.positional import HALF_SPLIT, LearnedPositions, apply_rope, rope_angles
 
 CHOICES = {
@@ -52,16 +53,12 @@ class GPTConfig:
         rope_base, norm_eps: constants of RoPE and of the norm.
         dropout: share of numbers set to 0 in training, after attention, feed-forward and
             embedding.
-        copy_init: how much of what it sees an untrained block hands on: at first, values times
-            output matrix is `copy_init` times the identity, so attention adds an average of the
-            earlier tokens to the stream, and it looks at some more than at others. With 0, as in
-            GPT-2, all matrices are random and small. It changes only the initial weights.
+        copy_init, look_back_init, match_init: a head start for attention, see
+            `aigc_lab.models.attention_starts`; 0 means GPT-2's small random weights.
 
     Raises:
-        ValueError: sizes that do not divide, a size below 1, or an unknown choice.
-
-    Source of the idea of `copy_init`: Trockman and Kolter 2023, whose product is minus the
-    identity, as they found it in trained vision models; to copy, the sign must be plus.
+        ValueError: sizes that do not divide, a size below 1, an unknown choice, or a start that
+            the architecture cannot have.
     """
 
     vocab_size: int
@@ -80,6 +77,8 @@ class GPTConfig:
     norm_eps: float = 1e-5
     dropout: float = 0.0
     copy_init: float = 0.0
+    look_back_init: float = 0.0
+    match_init: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads"):
@@ -100,6 +99,15 @@ class GPTConfig:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and less than 1")
         if self.copy_init < 0:
             raise ValueError(f"copy_init={self.copy_init} must be 0 (off) or more, such as 0.1")
+        if self.look_back_init and (self.positions != "rope" or not self.bias):
+            raise ValueError(
+                f"look_back_init={self.look_back_init} needs positions='rope' and bias=True, not "
+                f"{self.positions!r} and {self.bias}: it is a start of biases that RoPE turns"
+            )
+        if self.match_init and self.positions != "rope":
+            raise ValueError(
+                f"match_init={self.match_init} needs positions='rope', not {self.positions!r}"
+            )
 
     @classmethod
     def gpt2(cls, **settings) -> "GPTConfig":
@@ -208,9 +216,7 @@ class GPT(nn.Module):
                 is_last = name.endswith(("out.weight", "down.weight"))
                 std = 0.02 / (2 * self.config.n_layers) ** 0.5 if is_last else 0.02
                 nn.init.normal_(parameter, std=std)
-        if self.config.copy_init:
-            for block in self.blocks:
-                block.attention.start_as_copy(self.config.copy_init)
+        start_attention([block.attention for block in self.blocks])
 
     def forward(
         self,
@@ -343,24 +349,6 @@ class CausalSelfAttention(nn.Module):
         n_rows = config.kv_heads * config.head_dim
         self.qkv.parts = (config.d_model, n_rows, n_rows)  # three matrices, for the optimizer
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
-
-    @torch.no_grad()
-    def start_as_copy(self, amount: float) -> None:
-        """Set values and output so that one undoes the other, but for the factor `amount`.
-
-        The values are a random rotation R of the input, the output matrix amount·Rᵀ. Grouped
-        queries have fewer values than C: then R keeps a random subspace, which each of the heads
-        of a group hands back in part. Queries and keys are drawn so large that scores have a
-        standard deviation of about 1: with std 0.02 all earlier tokens would weigh alike.
-        """
-        n_values = self.qkv.parts[-1]  # H_kv·D
-        nn.init.normal_(self.qkv.weight[:-n_values], std=self.config.d_model**-0.5)
-        rotation = nn.init.orthogonal_(torch.empty(n_values, self.config.d_model))
-        self.qkv.weight[-n_values:] = rotation
-        n_shared = self.config.n_heads // self.config.kv_heads
-        by_head = rotation.view(self.config.kv_heads, -1, self.config.d_model)
-        by_head = by_head.repeat_interleave(n_shared, dim=0)  # (H, D, C)
-        self.out.weight.copy_(amount / n_shared * by_head.flatten(0, 1).T)
 
     def forward(self, x, rope, mask, cache) -> torch.Tensor:
         """`(B, T, C)` to `(B, T, C)`."""

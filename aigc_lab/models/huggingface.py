@@ -92,7 +92,7 @@ def kind_of(config: GPTConfig) -> str:
     parts = (config.positions, config.norm, config.activation, config.bias)
     if parts == ("learned", "layer", "gelu", True) and config.kv_heads == config.n_heads:
         return "gpt2"
-    if parts == ("rope", "rms", "swiglu", False):
+    if parts[:3] == ("rope", "rms", "swiglu"):
         return "llama"
     raise ValueError(
         f"transformers has no model with positions={config.positions!r}, norm={config.norm!r}, "
@@ -138,6 +138,8 @@ def _config_of(config: GPTConfig, kind: str, end_token: int | None) -> dict[str,
         "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_base,
         "hidden_act": "silu",
+        "attention_bias": config.bias,
+        "mlp_bias": config.bias,
     }
 
 
@@ -176,8 +178,8 @@ def _config_from(settings: dict[str, Any], folder: Path) -> GPTConfig:
                 tie_weights=settings.get("tie_word_embeddings", True),
             )
         need("hidden_act", "silu", "silu")
-        need("attention_bias", False, False)
-        need("mlp_bias", False, False)
+        bias = settings.get("attention_bias", False)
+        need("mlp_bias", bias, False)  # both or neither
         rope = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
         if rope.get("rope_type", "default") != "default":
             raise ModelFileError(f"{folder / CONFIG_FILE} stretches RoPE ({rope}); not supported")
@@ -192,6 +194,7 @@ def _config_from(settings: dict[str, Any], folder: Path) -> GPTConfig:
             norm_eps=settings.get("rms_norm_eps", 1e-6),
             rope_base=rope.get("rope_theta", settings.get("rope_theta", 10_000.0)),
             tie_weights=settings.get("tie_word_embeddings", False),
+            bias=bias,
         )
     except KeyError as error:
         raise ModelFileError(f"{folder / CONFIG_FILE} has no entry {error}") from None
@@ -245,23 +248,36 @@ def _turned(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.T if is_linear else tensor
 
 
+LLAMA_NAMES = {  # ours: theirs, one after the other in one matrix of ours
+    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attention.out": ("self_attn.o_proj",),
+    "feed_forward.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "feed_forward.down": ("mlp.down_proj",),
+}
+LLAMA_NORMS = {
+    "attention_norm": "input_layernorm",
+    "feed_forward_norm": "post_attention_layernorm",
+}
+
+
 def _to_llama(ours: Tensors, config: GPTConfig) -> Tensors:
     theirs = {
         "model.embed_tokens.weight": ours["embedding.weight"],
         "model.norm.weight": ours["norm.weight"],
     }
-    sizes = [n * config.head_dim for n in (config.n_heads, config.kv_heads, config.kv_heads)]
-    for layer in range(config.n_layers):
-        mine, other = f"blocks.{layer}.", f"model.layers.{layer}."
-        parts = ours[f"{mine}attention.qkv.weight"].split(sizes)
-        for letter, part in zip("qkv", parts, strict=True):
-            theirs[f"{other}self_attn.{letter}_proj.weight"] = part
-        theirs[f"{other}self_attn.o_proj.weight"] = ours[f"{mine}attention.out.weight"]
-        gate, up = ours[f"{mine}feed_forward.gate_up.weight"].chunk(2)
-        theirs[f"{other}mlp.gate_proj.weight"], theirs[f"{other}mlp.up_proj.weight"] = gate, up
-        theirs[f"{other}mlp.down_proj.weight"] = ours[f"{mine}feed_forward.down.weight"]
-        theirs[f"{other}input_layernorm.weight"] = ours[f"{mine}attention_norm.weight"]
-        theirs[f"{other}post_attention_layernorm.weight"] = ours[f"{mine}feed_forward_norm.weight"]
+    sizes = {
+        "attention.qkv": [n * config.head_dim for n in (config.n_heads, *[config.kv_heads] * 2)],
+        "feed_forward.gate_up": [config.ff_width] * 2,
+    }
+    for mine, other in _llama_layers(config):
+        for name, names in LLAMA_NAMES.items():
+            for kind in _kinds(config):
+                whole = ours[f"{mine}{name}.{kind}"]
+                parts = whole.split(sizes.get(name, len(whole)))
+                for part_name, part in zip(names, parts, strict=True):
+                    theirs[f"{other}{part_name}.{kind}"] = part
+        for name, other_name in LLAMA_NORMS.items():
+            theirs[f"{other}{other_name}.weight"] = ours[f"{mine}{name}.weight"]
     if not config.tie_weights:
         theirs["lm_head.weight"] = ours["head.weight"]
     return theirs
@@ -274,14 +290,19 @@ def _from_llama(theirs: Tensors, config: GPTConfig) -> Tensors:
         "norm.weight": theirs["model.norm.weight"],
         "head.weight": embedding if config.tie_weights else theirs["lm_head.weight"],
     }
-    for layer in range(config.n_layers):
-        mine, other = f"blocks.{layer}.", f"model.layers.{layer}."
-        parts = [theirs[f"{other}self_attn.{letter}_proj.weight"] for letter in "qkv"]
-        ours[f"{mine}attention.qkv.weight"] = torch.cat(parts)
-        ours[f"{mine}attention.out.weight"] = theirs[f"{other}self_attn.o_proj.weight"]
-        halves = [theirs[f"{other}mlp.{part}_proj.weight"] for part in ("gate", "up")]
-        ours[f"{mine}feed_forward.gate_up.weight"] = torch.cat(halves)
-        ours[f"{mine}feed_forward.down.weight"] = theirs[f"{other}mlp.down_proj.weight"]
-        ours[f"{mine}attention_norm.weight"] = theirs[f"{other}input_layernorm.weight"]
-        ours[f"{mine}feed_forward_norm.weight"] = theirs[f"{other}post_attention_layernorm.weight"]
+    for mine, other in _llama_layers(config):
+        for name, names in LLAMA_NAMES.items():
+            for kind in _kinds(config):
+                parts = [theirs[f"{other}{part_name}.{kind}"] for part_name in names]
+                ours[f"{mine}{name}.{kind}"] = torch.cat(parts)
+        for name, other_name in LLAMA_NORMS.items():
+            ours[f"{mine}{name}.weight"] = theirs[f"{other}{other_name}.weight"]
     return ours
+
+
+def _llama_layers(config: GPTConfig) -> list[tuple[str, str]]:
+    return [(f"blocks.{i}.", f"model.layers.{i}.") for i in range(config.n_layers)]
+
+
+def _kinds(config: GPTConfig) -> tuple[str, ...]:
+    return ("weight", "bias") if config.bias else ("weight",)

@@ -152,12 +152,24 @@ def orthogonal(matrix: torch.Tensor, n_steps: int = 5) -> torch.Tensor:
 
 
 def make_optimizers(
-    model: nn.Module, lr: float, *, weight_decay: float = 0.1, muon: bool = False
+    model: nn.Module,
+    lr: float,
+    *,
+    weight_decay: float = 0.1,
+    muon: bool = False,
+    muon_lr: float | None = None,
 ) -> list[torch.optim.Optimizer]:
     """Optimizers for a GPT: decay for matrices only, Muon (if wanted) for those in the blocks.
 
     Biases and norms are not decayed: they are few, and 0 is no better a value for them than
     another.
+
+    Args:
+        model: the model.
+        lr: highest learning rate.
+        weight_decay: of matrices.
+        muon: whether Muon trains the matrices in the blocks.
+        muon_lr: its highest learning rate, if that is not `lr`.
     """
     matrices: dict[tuple[int, ...] | None, list[nn.Parameter]] = {}
     tables, vectors = [], []
@@ -175,7 +187,7 @@ def make_optimizers(
     found: list[torch.optim.Optimizer] = [AdamW([decayed, kept], lr, betas=(0.9, 0.95))]
     if muon:
         groups = [{"params": group, "parts": parts} for parts, group in matrices.items()]
-        found.append(Muon(groups, lr, weight_decay=weight_decay))
+        found.append(Muon(groups, lr if muon_lr is None else muon_lr, weight_decay=weight_decay))
     return found
 
 

@@ -35,6 +35,21 @@ class TextData:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """Steps that read stories with questions and learn nothing but the answers.
+
+    Args:
+        n_steps: so many.
+        n_documents: in a batch.
+        n_events: least and largest number of things that happen in a story.
+    """
+
+    n_steps: int
+    n_documents: int
+    n_events: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class WorldData:
     """Whole documents of the tiny world, packed, in tokens learned from the same world.
 
@@ -45,8 +60,7 @@ class WorldData:
         n_held_out: documents of an evaluation.
         vocab_size: tokens of the tokenizer.
         n_for_tokenizer: documents from which it is learned.
-        answers_first: so many steps at the beginning read stories with questions, and learn
-            nothing but the answers.
+        lessons: with which training begins, one after the other; then everything is learned.
     """
 
     world: WorldSettings
@@ -55,7 +69,7 @@ class WorldData:
     n_held_out: int
     vocab_size: int
     n_for_tokenizer: int
-    answers_first: int = 0
+    lessons: tuple[Lesson, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class Recipe:
         lr: highest learning rate.
         weight_decay: of matrices.
         muon: whether the matrices in the blocks are trained by Muon; else by AdamW like the rest.
+        muon_lr: highest learning rate of Muon, if it is not `lr`.
         seed: of the initial weights, and of the draw of windows.
     """
 
@@ -81,6 +96,7 @@ class Recipe:
     lr: float
     weight_decay: float = 0.1
     muon: bool = False
+    muon_lr: float | None = None
     seed: int = 0
 
     def sha256(self, tokenizer: bytes = b"") -> str:
@@ -152,15 +168,24 @@ def shakespeare(preset: str) -> Recipe:
 def base(preset: str) -> Recipe:
     """The base model of the book: it speaks the language of the tiny world.
 
-    From random values and outputs (`copy_init=0`) it stays for a long time on a plateau, on which
-    what was mentioned before is no likelier than anything else; chapter 07 shows it.
+    From random values and outputs it stays for a long time on a plateau, on which what was
+    mentioned before is no likelier than anything else; chapter 07 shows it. The three settings
+    that end in `_init` and the lessons are there to leave it.
     """
     n_steps = _choose(preset, quick=60, full=2800)
     return Recipe(
         name="base",
         preset=preset,
         model=GPTConfig.llama(
-            768, context_length=320, d_model=128, n_layers=5, n_heads=4, copy_init=0.1
+            768,
+            context_length=320,
+            d_model=128,
+            n_layers=5,
+            n_heads=4,
+            bias=True,
+            copy_init=0.5,
+            look_back_init=5.0,
+            match_init=1.0,
         ),
         data=WorldData(
             world=WorldSettings(),
@@ -169,17 +194,21 @@ def base(preset: str) -> Recipe:
             n_held_out=200,
             vocab_size=768,
             n_for_tokenizer=5000,
-            answers_first=n_steps // 5,
+            lessons=(
+                Lesson(n_steps // 9, n_documents=12, n_events=(0, 2)),
+                Lesson(n_steps // 6, n_documents=12, n_events=(0, 5)),
+            ),
         ),
         training=TrainSettings(
             n_steps=n_steps,
-            n_warmup=n_steps // 40,
+            n_warmup=20,
             log_every=10,
             evaluate_every=n_steps // 8,
             checkpoint_every=100,
         ),
-        lr=5e-3,
+        lr=1e-2,
         muon=True,
+        muon_lr=3e-3,
     )
 
 

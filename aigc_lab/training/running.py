@@ -82,7 +82,13 @@ def run_recipe(
         model.cuda()
     log = train(
         model,
-        make_optimizers(model, recipe.lr, weight_decay=recipe.weight_decay, muon=recipe.muon),
+        make_optimizers(
+            model,
+            recipe.lr,
+            weight_decay=recipe.weight_decay,
+            muon=recipe.muon,
+            muon_lr=recipe.muon_lr,
+        ),
         data.source,
         recipe.training,
         folder,
@@ -151,25 +157,30 @@ def _text_data(recipe: Recipe, data: TextData) -> tuple[Data, int]:
 def _world_data(recipe: Recipe, data: WorldData, tokenizer: Tokenizer) -> Data:
     start, length = tokenizer.special_tokens[START], recipe.model.context_length
 
-    def packed(world: TinyWorld, **settings) -> PackedDocuments:
+    def packed(world: TinyWorld, n_documents: int, **settings) -> PackedDocuments:
         def document_ids(index: int) -> list[int]:
             return tokenizer.encode(world.document(index).text)
 
-        return PackedDocuments(document_ids, start, length, data.n_documents, **settings)
+        return PackedDocuments(document_ids, start, length, n_documents, **settings)
 
     other = TinyWorld(data.held_out)
     n_batches = max(1, data.n_held_out // data.n_documents)
-    held_out = packed(other)
+    held_out = packed(other, data.n_documents)
     batches = [held_out.batch(step) for step in range(n_batches)]
     n_targets = sum(batch.n_targets for batch in batches)
     log_prob = sum(d.log_prob for d in other.documents(n_batches * data.n_documents))
-    # Documents that do not come again later, when everything is learned.
-    answers = packed(
-        TinyWorld(data.world.replace(mix=QUESTIONS_ONLY)),
-        first_document=FAR_AWAY,
-        is_target=lambda ids: in_answers(ids, tokenizer),
-    )
-    source = OneAfterAnother(answers, data.answers_first, packed(TinyWorld(data.world)))
+
+    source: Source = packed(TinyWorld(data.world), data.n_documents)
+    for number, lesson in reversed(list(enumerate(data.lessons, start=1))):
+        world = data.world.replace(mix=QUESTIONS_ONLY, n_events=lesson.n_events)
+        answers = packed(
+            TinyWorld(world),
+            lesson.n_documents,
+            # Documents that do not come again later, when everything is learned.
+            first_document=number * FAR_AWAY,
+            is_target=lambda ids: in_answers(ids, tokenizer),
+        )
+        source = OneAfterAnother(answers, lesson.n_steps, source)
     return Data(source, batches, tokenizer, floor=-log_prob / n_targets)
 
 

@@ -15,6 +15,7 @@ SMALL = {"context_length": 32, "d_model": 24, "n_layers": 2, "n_heads": 4}
 CONFIGS = {
     "gpt2": GPTConfig.gpt2(vocab_size=50, **SMALL),
     "llama": GPTConfig.llama(50, **SMALL),
+    "llama with biases": GPTConfig.llama(50, **SMALL, n_kv_heads=2, bias=True),
     "grouped": GPTConfig.llama(50, **SMALL, n_kv_heads=2, tie_weights=False),
     "multi-query, odd": GPTConfig(
         50, **SMALL, n_kv_heads=1, norm="layer", activation="gelu", bias=True, d_ff=17
@@ -40,42 +41,6 @@ def draw(n=3, length=10, seed=1):
 @every_config
 def test_number_of_parameters_is_as_the_formula_says(config):
     assert n_parameters(config) == sum(p.numel() for p in GPT(config).parameters())
-
-
-def test_a_copying_attention_hands_on_the_average_of_what_it_saw():
-    config = GPTConfig(50, **SMALL, copy_init=0.1)
-    attention = GPT(config).blocks[1].attention
-    with torch.no_grad():
-        attention.qkv.weight[: config.d_model] = 0  # no query: all earlier tokens weigh alike
-    x = torch.randn(2, 6, config.d_model)
-    average = x.cumsum(1) / torch.arange(1, 7)[:, None]
-    out = attention(x, rope=None, mask=None, cache=None)
-    torch.testing.assert_close(out, 0.1 * average, atol=1e-6, rtol=1e-5)
-
-
-def test_a_copying_attention_starts_with_scores_of_standard_deviation_one():
-    config = GPTConfig(50, context_length=64, d_model=256, n_heads=8, copy_init=0.1)
-    attention = GPT(config).blocks[0].attention
-    x = torch.randn(1, 200, 256)
-    q, k, _ = attention.qkv(x).view(200, 24, 32).split(8, dim=1)
-    scores = torch.einsum("thd,shd->hts", q, k) / 32**0.5
-    assert 0.9 < scores.std().item() < 1.1
-
-
-def test_grouped_queries_copy_what_fits_into_their_values():
-    config = GPTConfig(50, **SMALL, copy_init=0.5, n_kv_heads=2)
-    attention = GPT(config).blocks[0].attention
-    with torch.no_grad():
-        attention.qkv.weight[: config.d_model] = 0
-    # What one token hands on, as a matrix: half of a projection onto 12 of the 24 dimensions.
-    once = attention(torch.eye(24)[:, None], rope=None, mask=None, cache=None)[:, 0] / 0.5
-    torch.testing.assert_close(once @ once, once, atol=1e-6, rtol=1e-5)
-    assert round(once.trace().item(), 4) == 12
-
-
-def test_a_negative_copy_init_is_refused():
-    with pytest.raises(ValueError, match=r"copy_init=-0\.1 must be 0 .* or more"):
-        GPTConfig(50, copy_init=-0.1)
 
 
 def test_gpt2_has_124_million_parameters():

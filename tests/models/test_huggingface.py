@@ -18,6 +18,7 @@ OURS = {
     "llama, grouped, untied": GPTConfig.llama(
         50, **SMALL, n_kv_heads=2, tie_weights=False, rope_base=500.0, norm_eps=1e-3
     ),
+    "llama, with biases": GPTConfig.llama(50, **SMALL, n_kv_heads=2, bias=True),
 }
 
 
@@ -39,6 +40,8 @@ def theirs(kind: str):
             num_key_value_heads=1 if "grouped" in kind else 4,
             intermediate_size=40,
             tie_word_embeddings="tied" in kind,
+            attention_bias="biases" in kind,
+            mlp_bias="biases" in kind,
         )
         model = transformers.LlamaForCausalLM(config)
     return shaken(model)
@@ -56,7 +59,9 @@ def draw():
     return torch.randint(50, (3, 32), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "llama, tied", "llama, grouped"])
+@pytest.mark.parametrize(
+    "kind", ["gpt2", "llama", "llama, tied", "llama, grouped", "llama, biases"]
+)
 def test_their_model_gives_the_same_logits_here(kind, tmp_path):
     model = theirs(kind)
     model.save_pretrained(tmp_path)

@@ -22,7 +22,7 @@ def tiny(name: str, n_steps: int = 3):
             n_for_tokenizer=50,
             n_documents=6,
             n_held_out=18,
-            answers_first=0,
+            lessons=(),
         )
     training = dataclasses.replace(
         recipe.training, n_steps=n_steps, n_warmup=1, log_every=1, evaluate_every=2

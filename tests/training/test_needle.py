@@ -6,11 +6,12 @@ import math
 import pytest
 from click.testing import CliRunner
 
+from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.models.gpt import GPTConfig
 from aigc_lab.training import needle
 
 SMALL = needle.Needle(
-    model=GPTConfig(300, context_length=500, d_model=8, n_layers=1, n_heads=1),
+    model=GPTConfig(300, context_length=500, d_model=8, n_layers=2, n_heads=1, bias=True),
     n_steps=4,
     n_documents=2,
     measure_every=2,
@@ -34,6 +35,16 @@ def test_every_way_has_a_curve_for_every_seed(results):
     first = results["curves"]["random start"][0][0]
     assert 2 * math.log(300) < first < 15 * math.log(300)
     assert results["blind"] == math.log(len(SMALL.world.colours))
+
+
+def test_who_knows_only_the_two_colours_loses_so_much(results):
+    """Counted in many stories."""
+    world = TinyWorld(SMALL.world)
+    pairs = [list(world.document(number).state.colours.values()) for number in range(2000)]
+    assert all(len(pair) == 2 for pair in pairs)
+    lost = sum(math.log(len(set(pair))) for pair in pairs) / len(pairs)
+    told = results["either"]
+    assert abs(lost - told) < 4 * math.log(2) * math.sqrt(0.15 * 0.85 / len(pairs))
 
 
 def test_an_answer_is_worded_in_three_ways():

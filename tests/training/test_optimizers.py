@@ -132,7 +132,9 @@ def test_every_parameter_of_a_model_is_in_one_optimizer(muon):
 
 def test_muon_gets_the_matrices_inside_the_blocks():
     model = GPT(GPTConfig(11, context_length=4, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2))
-    _, muon = make_optimizers(model, 0.01, muon=True)
+    rest, muon = make_optimizers(model, 0.01, muon=True, muon_lr=0.002)
+    assert {g["lr"] for g in rest.param_groups} == {0.01}
+    assert {g["lr"] for g in muon.param_groups} == {0.002}
     found = {id(p): g["parts"] for g in muon.param_groups for p in g["params"]}
     inside = {n: p for n, p in model.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
     assert set(found) == {id(p) for p in inside.values()}

@@ -39,15 +39,26 @@ def changed_everywhere(value):
         if dataclasses.is_dataclass(inner):
             for other in changed_everywhere(inner):
                 yield dataclasses.replace(value, **{field.name: other})
-        elif isinstance(inner, bool):
-            yield dataclasses.replace(value, **{field.name: not inner})
-        elif isinstance(inner, int | float):
+        elif isinstance(inner, bool | int | float):
             # Halving suits all settings but those that are whole, and those at their least.
-            other = inner + 1 if isinstance(inner, int) else inner / 2 + 0.001
-            try:
-                yield dataclasses.replace(value, **{field.name: other})
-            except ValueError:
-                yield dataclasses.replace(value, **{field.name: 2 * inner})
+            if isinstance(inner, bool):
+                others = [not inner]
+            else:
+                others = [inner + 1 if isinstance(inner, int) else inner / 2 + 0.001, 2 * inner]
+            try_out = (possible(value, field.name, other) for other in others if other != inner)
+            found = next((copy for copy in try_out if copy is not None), None)
+            # Biases and the start that needs them can only be changed together.
+            assert found is not None or field.name in ("bias", "look_back_init")
+            if found is not None:
+                yield found
+
+
+def possible(value, name, other):
+    """A copy with one field changed, or None if there can be no such thing."""
+    try:
+        return dataclasses.replace(value, **{name: other})
+    except ValueError:
+        return None
 
 
 @pytest.mark.parametrize("name", ["shakespeare", "base"])
@@ -56,6 +67,17 @@ def test_the_hash_covers_every_setting(name):
     hashes = [other.sha256() for other in changed_everywhere(recipe)]
     assert len(hashes) > 20
     assert len({recipe.sha256(), *hashes}) == len(hashes) + 1
+
+
+def test_the_hash_covers_the_lessons_and_the_rate_of_muon():
+    recipe = get_recipe("base")
+    first, *rest = recipe.data.lessons
+    hashes = {recipe.sha256(), dataclasses.replace(recipe, muon_lr=0.123).sha256()}
+    for change in ({"n_steps": 1}, {"n_documents": 1}, {"n_events": (1, 1)}):
+        lessons = (dataclasses.replace(first, **change), *rest)
+        data = dataclasses.replace(recipe.data, lessons=lessons)
+        hashes.add(dataclasses.replace(recipe, data=data).sha256())
+    assert len(hashes) == 5
 
 
 def test_the_hash_covers_the_tokenizer_and_the_words_of_the_world(monkeypatch):

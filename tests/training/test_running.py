@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from small_recipes import TEXT, tiny
 
 from aigc_lab.__main__ import main
-from aigc_lab.data.tiny_world import TinyWorld
+from aigc_lab.data.tiny_world import TinyWorld, read_story
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.training import recipes
 from aigc_lab.training.interruptions import Stopped
+from aigc_lab.training.recipes import Lesson
 from aigc_lab.training.run_folder import CHECKPOINT_FILE, LOG_FILE
 from aigc_lab.training.running import START, make_data, make_model, make_tokenizer, run_recipe
 
@@ -194,7 +195,10 @@ def test_torch_is_loaded_only_by_the_command_that_needs_it():
 
 def test_only_answers_are_learned_at_first_from_documents_that_do_not_come_again():
     recipe = tiny("base")
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, answers_first=2))
+    recipe = dataclasses.replace(
+        recipe,
+        data=dataclasses.replace(recipe.data, lessons=(Lesson(1, 4, (0, 1)), Lesson(1, 7, (3, 4)))),
+    )
     data = make_data(recipe)
     world = TinyWorld(recipe.data.world)
     learned, read = [], []
@@ -215,10 +219,20 @@ def test_only_answers_are_learned_at_first_from_documents_that_do_not_come_again
                     read.append("\n".join(lines))
                 elif (targets >= 0).any():
                     assert (targets >= 0).all()
-    assert len(learned) == 2 * recipe.data.n_documents and all(said for _, said in learned)
+    assert len(learned) == 4 + 7 and all(said for _, said in learned)
     assert all(found == said for found, said in learned)
     assert not {d.text for d in world.documents(200)} & set(read)
+    # The stories of a lesson are as long as it says.
+    few, more = read[:4], read[4:]
+    assert len(more) == 7
+    assert max(map(events_of, few)) <= 1 and {events_of(text) for text in more} <= {3, 4}
     # After that, the world from its first document on.
-    plain = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, answers_first=0))
+    plain = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, lessons=()))
     first = make_data(plain).source.batch(0)
     assert torch.equal(first.targets, data.source.batch(2).targets)
+
+
+def events_of(text: str) -> int:
+    reading = read_story(text.split("\n")[0])
+    assert reading.is_consistent
+    return reading.state.n_events
