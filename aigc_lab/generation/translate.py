@@ -108,8 +108,10 @@ def _search(model, source, max_length, n_beams, length_penalty) -> list[Translat
     ended: list[Translation] = []
     written = torch.full((1, 1), START, device=source.device)  # (N, T)
     sums = torch.zeros(1, device=source.device)  # log-probabilities of the beginnings, (N,)
+    memory, mask = model.encode(source)
     for length in range(1, max_length + 2):  # the end token may follow max_length others
-        memory, mask = model.encode(source.expand(len(written), -1))
+        if len(mask) != len(written):  # a copy for each beam; mostly in the second round only
+            memory, mask = model.encode(source.expand(len(written), -1))
         logits, _ = model.decode(written, memory, mask)
         totals = sums[:, None] + logits[:, -1].log_softmax(dim=-1)  # (N, V)
         for row, total in enumerate(totals[:, END].tolist()):

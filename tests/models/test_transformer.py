@@ -44,12 +44,16 @@ def copy_feed_forward(ours: nn.Sequential, theirs):
     theirs.linear2.load_state_dict(ours[2].state_dict())
 
 
+def torch_layer(kind, norm):
+    """A layer of torch's with the same sizes and the same place of the norm."""
+    is_pre = norm == "pre"
+    return kind(C, H, 4 * C, dropout=0.0, batch_first=True, norm_first=is_pre).eval()
+
+
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_encoder_layer_equals_torch(norm):
     ours = randomise(EncoderLayer(config(norm=norm)))
-    theirs = nn.TransformerEncoderLayer(
-        C, H, 4 * C, dropout=0.0, batch_first=True, norm_first=norm == "pre"
-    ).eval()
+    theirs = torch_layer(nn.TransformerEncoderLayer, norm)
     copy_attention(ours.self_attention, theirs.self_attn)
     copy_feed_forward(ours.feed_forward, theirs)
     theirs.norm1.load_state_dict(ours.around_attention.norm.state_dict())
@@ -64,9 +68,7 @@ def test_encoder_layer_equals_torch(norm):
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_decoder_layer_equals_torch(norm):
     ours = randomise(DecoderLayer(config(norm=norm)))
-    theirs = nn.TransformerDecoderLayer(
-        C, H, 4 * C, dropout=0.0, batch_first=True, norm_first=norm == "pre"
-    ).eval()
+    theirs = torch_layer(nn.TransformerDecoderLayer, norm)
     copy_attention(ours.self_attention, theirs.self_attn)
     copy_attention(ours.cross_attention, theirs.multihead_attn)
     copy_feed_forward(ours.feed_forward, theirs)
