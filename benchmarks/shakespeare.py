@@ -14,10 +14,11 @@ from tqdm import tqdm
 from aigc_lab.data.batches import consecutive_windows
 from aigc_lab.models.gpt import GPT
 from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import Recipe, get_recipe
 from aigc_lab.training.run_folder import Progress
-from aigc_lab.training.running import Data, make_data, make_model
+from aigc_lab.training.running import make_model
 from benchmarks.timing import Result
 
 N_TURNS = 50

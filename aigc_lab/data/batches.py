@@ -36,16 +36,36 @@ class Batch:
         """Number of tokens to be predicted."""
         return int((self.targets != NO_TARGET).sum())
 
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and tokens in a row, (B, T)."""
+        return self.tokens.shape
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         documents = None if self.documents is None else self.documents.to(device)
         return Batch(self.tokens.to(device), self.targets.to(device), documents)
 
 
+class AnyBatch(Protocol):
+    """What training needs to know of a batch, whatever is in it."""
+
+    @property
+    def n_targets(self) -> int:
+        """Number of tokens to be predicted."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and tokens in a row."""
+
+    def to(self, device: torch.device | str) -> "AnyBatch":
+        """The same batch on another device."""
+
+
 class Source(Protocol):
     """Where batches come from."""
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> AnyBatch:
         """The batch of a step, the same whenever it is asked for."""
 
 

@@ -3,12 +3,16 @@
 Shapes: B pairs, S tokens of the longest source sentence, T of the longest target sentence and one.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from aigc_lab.data.tiny_world.translation import SentencePair, SentencePairs
+from aigc_lab.data.tokenizer import TokenizerFileError
+from aigc_lab.files import write_atomically
 
 PAD, START, END = 0, 1, 2
 SPECIAL = ("<pad>", "<start>", "<end>")
@@ -60,6 +64,44 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
+class Vocabularies:
+    """The words of the source language and the characters of the target language."""
+
+    source: Vocabulary
+    target: Vocabulary
+
+    @classmethod
+    def of(cls, pairs: Iterable[SentencePair]) -> "Vocabularies":
+        """All that occur in some pairs."""
+        pairs = list(pairs)
+        english = Vocabulary(word for pair in pairs for word in pair.english)
+        return cls(english, Vocabulary(sign for pair in pairs for sign in pair.chinese))
+
+    def save(self, path: str | Path) -> None:
+        """Write both as JSON, whole or not at all."""
+        words = {
+            name: vocabulary.words[len(SPECIAL) :]
+            for name, vocabulary in (("source", self.source), ("target", self.target))
+        }
+        text = json.dumps(words, ensure_ascii=False, indent=0)
+        write_atomically(Path(path), text.encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabularies":
+        """Read what `save` wrote.
+
+        Raises:
+            TokenizerFileError: the file is damaged.
+        """
+        try:
+            words = json.loads(Path(path).read_text(encoding="utf-8"))
+            found = cls(Vocabulary(words["source"]), Vocabulary(words["target"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TokenizerFileError(f"{path} holds no two vocabularies ({error})") from None
+        return found
+
+
+@dataclass(frozen=True)
 class PairBatch:
     """What one pass of a translating model needs.
 
@@ -74,44 +116,43 @@ class PairBatch:
     read: torch.Tensor
     targets: torch.Tensor
 
+    @property
+    def n_targets(self) -> int:
+        """Number of tokens to be predicted."""
+        return int((self.targets != PAD).sum())
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and tokens in a row, (B, T)."""
+        return self.read.shape
+
+    def to(self, device: torch.device | str) -> "PairBatch":
+        """The same batch on another device."""
+        return PairBatch(self.source.to(device), self.read.to(device), self.targets.to(device))
+
 
 class PairSource:
     """Batches of an endless series of pairs, a function of the step.
 
     Args:
         pairs: the series.
-        source_vocabulary, target_vocabulary: of English and Chinese.
+        vocabularies: of English and Chinese.
         batch_size: pairs B of a batch.
     """
 
-    def __init__(
-        self,
-        pairs: SentencePairs,
-        source_vocabulary: Vocabulary,
-        target_vocabulary: Vocabulary,
-        batch_size: int,
-    ):
+    def __init__(self, pairs: SentencePairs, vocabularies: Vocabularies, batch_size: int):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         self.pairs, self.batch_size = pairs, batch_size
-        self.vocabularies = source_vocabulary, target_vocabulary
+        self.vocabularies = vocabularies
 
     def batch(self, step: int) -> PairBatch:
         """The batch of a step."""
         some = list(self.pairs.pairs(self.batch_size, start=step * self.batch_size))
-        return batch_of_pairs(some, *self.vocabularies)
+        return batch_of_pairs(some, self.vocabularies)
 
 
-def vocabularies(pairs: Iterable[SentencePair]) -> tuple[Vocabulary, Vocabulary]:
-    """The words of the English sentences and the characters of the Chinese ones."""
-    pairs = list(pairs)
-    english = Vocabulary(word for pair in pairs for word in pair.english)
-    return english, Vocabulary(character for pair in pairs for character in pair.chinese)
-
-
-def batch_of_pairs(
-    pairs: Sequence[SentencePair], source_vocabulary: Vocabulary, target_vocabulary: Vocabulary
-) -> PairBatch:
+def batch_of_pairs(pairs: Sequence[SentencePair], vocabularies: Vocabularies) -> PairBatch:
     """Some pairs as one batch, padded on the right.
 
     Raises:
@@ -119,8 +160,8 @@ def batch_of_pairs(
     """
     if not pairs:
         raise ValueError("pairs is empty: a batch needs at least one")
-    source = [source_vocabulary.encode(pair.english) for pair in pairs]
-    target = [target_vocabulary.encode(pair.chinese) for pair in pairs]
+    source = [vocabularies.source.encode(pair.english) for pair in pairs]
+    target = [vocabularies.target.encode(pair.chinese) for pair in pairs]
     return PairBatch(
         padded(source),
         padded([[START, *ids] for ids in target]),

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from aigc_lab.models.gpt import GPT, KVCache
+from aigc_lab.models.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,10 @@ def beam_search(
         ValueError: not one prompt, an empty one, no beam, no room for the new tokens.
     """
     _check(model, prompt, max_new_tokens, n_beams)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         return _search(
             model, prompt, max_new_tokens, n_beams, length_penalty, set(stop_tokens), early_stopping
         )
-    finally:
-        model.train(was_training)
 
 
 def _search(model, prompt, max_new_tokens, n_beams, length_penalty, stop_tokens, early_stopping):

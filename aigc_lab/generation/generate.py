@@ -9,6 +9,7 @@ from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.generation.sampling import Sampling
 from aigc_lab.generation.single_step import single_step
 from aigc_lab.models.gpt import GPT, KVCache
+from aigc_lab.models.modes import evaluation_mode
 
 
 @torch.no_grad()
@@ -44,9 +45,7 @@ def generate_steps(
             f"a prompt of {length} and max_new_tokens={max_new_tokens} do not fit into the context "
             f"of {model.config.context_length} tokens: shorten the prompt or write less"
         )
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         dtype = model.embedding.weight.dtype
         cache = KVCache(model.config, batch, total, dtype, prompt.device) if use_cache else None
         step = None if cache is None else single_step(model, cache)
@@ -64,8 +63,6 @@ def generate_steps(
             text = torch.cat([text, new], dim=1)
             if mask is not None:
                 mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    finally:
-        model.train(was_training)
 
 
 def generate(

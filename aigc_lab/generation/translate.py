@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from aigc_lab.data.sentence_batches import END, PAD, START
+from aigc_lab.models.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ def translate(model: nn.Module, source: torch.Tensor, max_length: int) -> list[l
         ValueError: `max_length` below 1, and what `encode` and `decode` raise.
     """
     _check_length(model, max_length)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         memory, mask = model.encode(source)
         written = torch.full((len(source), 1), START, device=source.device)
         is_over = torch.zeros(len(source), dtype=torch.bool, device=source.device)
@@ -60,8 +59,6 @@ def translate(model: nn.Module, source: torch.Tensor, max_length: int) -> list[l
             is_over |= new == END
             if is_over.all():
                 break
-    finally:
-        model.train(was_training)
     return [_before_end(row[1:]) for row in written.tolist()]
 
 
@@ -96,12 +93,8 @@ def beam_translate(
             f"source {tuple(source.shape)} must be one sentence (1, S), n_beams={n_beams} at least "
             f"1 and length_penalty={length_penalty} at least 0"
         )
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         return _search(model, source, max_length, n_beams, length_penalty)
-    finally:
-        model.train(was_training)
 
 
 def _search(model, source, max_length, n_beams, length_penalty) -> list[Translation]:

@@ -29,6 +29,8 @@ from torch import nn
 
 from aigc_lab.models.positional import frequencies
 
+# The start that lets a GPT of a handful of blocks look things up: chapter 07 compares it.
+LOOKING_UP = {"copy_init": 0.5, "look_back_init": 5.0, "match_init": 1.0}
 N_PAIRS = 6  # so many of the pairs that RoPE turns, the fastest or the slowest
 
 

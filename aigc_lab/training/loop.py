@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from aigc_lab.data.batches import Batch, Source
+from aigc_lab.data.batches import AnyBatch, Batch, Source
 from aigc_lab.data.synthetic import NO_TARGET
+from aigc_lab.models.modes import evaluation_mode
 from aigc_lab.training.interruptions import Stopped, advice_on_memory, watch_ctrl_c
 from aigc_lab.training.optimizers import clip_gradients, warmup_then_decay
 from aigc_lab.training.run_folder import (
@@ -32,6 +33,8 @@ from aigc_lab.training.run_folder import (
     write_line,
 )
 
+Loss = Callable[[nn.Module, Any], torch.Tensor]
+
 
 def train(
     model: nn.Module,
@@ -40,6 +43,7 @@ def train(
     settings: TrainSettings,
     folder: str | Path,
     *,
+    loss: Loss | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     resume: bool = False,
     show_progress: bool = True,
@@ -47,11 +51,13 @@ def train(
     """Train `model`; its parameters change in place, and it is left in evaluation mode.
 
     Args:
-        model: a GPT, on the device on which it is to be trained.
+        model: a GPT, or what `loss` can use, on the device on which it is to be trained.
         optimizers: with the highest learning rate that each group is to have.
         source: update k uses its batches k · accumulate and the accumulate - 1 after it.
         settings: see there.
         folder: of the run; made if it does not exist.
+        loss: of the model on a batch, in nats, summed over its targets; by default that of the
+            next token, `loss_of_batch`.
         evaluate: gives the loss on held-out data; it must use no chance of its own.
         resume: go on from the checkpoint in the folder, with the same other arguments.
         show_progress: whether to show a bar.
@@ -83,7 +89,9 @@ def train(
     start, seconds_before, tokens_before = time.perf_counter(), progress.seconds, progress.tokens
     with bar, watch_ctrl_c() as ctrl_c, open(folder / LOG_FILE, "a", encoding="utf-8") as log:
         while progress.step < settings.n_steps:
-            loss, norm = training_step(model, optimizers, rates, source, settings, progress)
+            mean, norm = training_step(
+                model, optimizers, rates, source, settings, progress, loss or loss_of_batch
+            )
             is_last = progress.step == settings.n_steps
             eval_loss = None
             if evaluate is not None and (progress.step % evaluate_every == 0 or is_last):
@@ -92,7 +100,7 @@ def train(
             progress.seconds = seconds_before + seconds
             bar.update()
             per_second = (progress.tokens - tokens_before) / seconds
-            bar.set_postfix_str(f"loss {loss:.3f}, {per_second:,.0f} tokens/s", refresh=False)
+            bar.set_postfix_str(f"loss {mean:.3f}, {per_second:,.0f} tokens/s", refresh=False)
             if progress.step % settings.log_every == 0 or eval_loss is not None or is_last:
                 lr = optimizers[0].param_groups[0]["lr"]
                 write_line(log, progress, eval_loss, lr, norm)
@@ -119,20 +127,18 @@ def loss_of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
+def mean_loss(model: nn.Module, batches: Iterable[AnyBatch], loss: Loss = loss_of_batch) -> float:
     """Cross-entropy in nats per target over several batches, without dropout.
 
     Raises:
         ValueError: the batches have no target.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    for batch in batches:
-        total += loss_of_batch(model, batch.to(device)).item()
-        count += batch.n_targets
-    model.train(was_training)
+    with evaluation_mode(model):
+        for batch in batches:
+            total += loss(model, batch.to(device)).item()
+            count += batch.n_targets
     if not count:
         raise ValueError("there is no target in any batch: nothing to take the mean of")
     return total / count
@@ -153,6 +159,7 @@ def training_step(
     source: Source,
     settings: TrainSettings,
     progress: Progress,
+    loss: Loss = loss_of_batch,
 ) -> tuple[float, float]:
     """Make one update and count it in `progress`.
 
@@ -181,12 +188,12 @@ def training_step(
     total = 0.0
     on_gpu = settings.bfloat16 and device.type == "cuda"
     precision = torch.autocast("cuda", torch.bfloat16) if on_gpu else contextlib.nullcontext()
-    with advice_on_memory(batches[0].tokens.shape):
+    with advice_on_memory(batches[0].shape):
         for batch in batches:
             with precision:
-                loss = loss_of_batch(model, batch.to(device)) / count
-            total += loss.item()
-            loss.backward()
+                share = loss(model, batch.to(device)) / count
+            total += share.item()
+            share.backward()
     if not math.isfinite(total):
         raise FloatingPointError(
             f"the loss is {total} at step {progress.step}: lower the learning rate, lengthen the "

@@ -21,20 +21,20 @@ import torch
 from tqdm import tqdm
 
 from aigc_lab.data.batches import PackedDocuments
-from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.questions import Question, answers
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.files import write_atomically
+from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.making_data import make_tokenizer, only_answers, packed_documents
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.run_folder import Progress, TrainSettings
-from aigc_lab.training.running import START, in_answers, make_tokenizer
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "needle" / "results.json"
 COMMAND = "python -m aigc_lab.training.needle"
-COPYING = {"copy_init": 0.5}
-LOOKING_UP = COPYING | {"look_back_init": 5.0, "match_init": 1.0}
+COPYING = {"copy_init": LOOKING_UP["copy_init"]}
 # How each way begins: settings of the model, and whether only the answer is learned.
 WAYS = {
     "random start": ({}, True),
@@ -99,14 +99,14 @@ def run(study: Needle, show_progress: bool = True) -> dict[str, Any]:
     """
     tokenizer = make_tokenizer(study.world, study.n_for_tokenizer, study.model.vocab_size)
     held_out = study.world.replace(seed=study.world.seed + 1)
-    measured = _packed(study, tokenizer, held_out, study.n_held_out, only_answers=True).batch(0)
+    measured = _packed(study, tokenizer, held_out, study.n_held_out, answers_only=True).batch(0)
     tokens_per_answer = measured.n_targets / study.n_held_out
 
     def train(way: str, seed: int) -> list[float]:
-        start, only_answers = WAYS[way]
+        start, answers_only = WAYS[way]
         torch.manual_seed(seed)
         model = GPT(dataclasses.replace(study.model, **start))
-        source = _packed(study, tokenizer, study.world, study.n_documents, only_answers)
+        source = _packed(study, tokenizer, study.world, study.n_documents, answers_only)
         optimizers = make_optimizers(model, study.lr, muon=True, muon_lr=study.muon_lr)
         rates, progress = highest_rates(optimizers), Progress()
         settings = TrainSettings(study.n_steps, n_warmup=min(20, study.n_steps), last_rate=1.0)
@@ -146,18 +146,13 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
 def _packed(
     study: Needle,
     tokenizer: Tokenizer,
-    settings: WorldSettings,
+    world: WorldSettings,
     n_documents: int,
-    only_answers: bool,
+    answers_only: bool,
 ) -> PackedDocuments:
-    world = TinyWorld(settings)
-    return PackedDocuments(
-        lambda number: tokenizer.encode(world.document(number).text),
-        tokenizer.special_tokens[START],
-        study.model.context_length,
-        n_documents,
-        is_target=(lambda ids: in_answers(ids, tokenizer)) if only_answers else None,
-    )
+    is_target = only_answers(tokenizer) if answers_only else None
+    length = study.model.context_length
+    return packed_documents(world, tokenizer, length, n_documents, is_target=is_target)
 
 
 @click.command()

@@ -9,67 +9,19 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.data.tiny_world import WorldSettings
+from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.gpt import GPTConfig
+from aigc_lab.models.recurrent import RecurrentConfig
+from aigc_lab.models.transformer import TransformerConfig
+from aigc_lab.training.recipe_data import Lesson, PairData, TextData, WorldData
 from aigc_lab.training.run_folder import TrainSettings
 
 PRESETS = ("quick", "full")
-# The hash of a recipe covers so many documents of its world, as a sample of what it says and how.
-N_SAMPLES = 20
-
-
-@dataclass(frozen=True)
-class TextData:
-    """Random windows of one text, character by character.
-
-    Args:
-        file: name of a file that `python -m aigc_lab download` fetches.
-        held_out: share of the text, at its end, on which the model is evaluated.
-        batch_size: windows in a batch.
-    """
-
-    file: str
-    held_out: float
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """Steps that read stories with questions and learn nothing but the answers.
-
-    Args:
-        n_steps: so many.
-        n_documents: in a batch.
-        n_events: least and largest number of things that happen in a story.
-    """
-
-    n_steps: int
-    n_documents: int
-    n_events: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class WorldData:
-    """Whole documents of the tiny world, packed, in tokens learned from the same world.
-
-    Args:
-        world: in which the model learns.
-        held_out: the world in which it is evaluated.
-        n_documents: in a batch.
-        n_held_out: documents of an evaluation.
-        vocab_size: tokens of the tokenizer.
-        n_for_tokenizer: documents from which it is learned.
-        lessons: with which training begins, one after the other; then everything is learned.
-    """
-
-    world: WorldSettings
-    held_out: WorldSettings
-    n_documents: int
-    n_held_out: int
-    vocab_size: int
-    n_for_tokenizer: int
-    lessons: tuple[Lesson, ...] = ()
+# Words of English, characters of Chinese, and the special tokens of both.
+N_ENGLISH, N_CHINESE = 121, 151
 
 
 @dataclass(frozen=True)
@@ -90,8 +42,8 @@ class Recipe:
 
     name: str
     preset: str
-    model: GPTConfig
-    data: TextData | WorldData
+    model: GPTConfig | TransformerConfig | RecurrentConfig
+    data: TextData | WorldData | PairData
     training: TrainSettings
     lr: float
     weight_decay: float = 0.1
@@ -112,10 +64,8 @@ class Recipe:
         settings = json.dumps(dataclasses.asdict(self), sort_keys=True)
         digest = hashlib.sha256(settings.encode())
         digest.update(hashlib.sha256(tokenizer).digest())
-        if isinstance(self.data, WorldData):
-            for settings in (self.data.world, self.data.held_out):
-                for document in TinyWorld(settings).documents(N_SAMPLES):
-                    digest.update(hashlib.sha256(document.text.encode()).digest())
+        for text in self.data.samples():
+            digest.update(hashlib.sha256(text.encode()).digest())
         return digest.hexdigest()
 
 
@@ -183,9 +133,7 @@ def base(preset: str) -> Recipe:
             n_layers=5,
             n_heads=4,
             bias=True,
-            copy_init=0.5,
-            look_back_init=5.0,
-            match_init=1.0,
+            **LOOKING_UP,
         ),
         data=WorldData(
             world=WorldSettings(),
@@ -212,14 +160,63 @@ def base(preset: str) -> Recipe:
     )
 
 
+def translator(preset: str) -> Recipe:
+    """A Transformer that translates the tiny world's English into Chinese."""
+    words = {"source_vocab_size": N_ENGLISH, "target_vocab_size": N_CHINESE}
+    size = _choose(preset, quick={"d_model": 64, "n_layers": 1}, full={"d_model": 128})
+    return _translating("translator", preset, TransformerConfig(**words, **size))
+
+
+def translator_lstm(preset: str) -> Recipe:
+    """An LSTM encoder and decoder with nothing but the last state between them."""
+    return _recurrent("translator-lstm", preset, attention=False)
+
+
+def translator_attention(preset: str) -> Recipe:
+    """The same LSTMs, and attention from each state of the decoder to those of the encoder."""
+    return _recurrent("translator-attention", preset, attention=True)
+
+
+def _recurrent(name: str, preset: str, *, attention: bool) -> Recipe:
+    width = _choose(preset, quick=64, full=128)
+    config = RecurrentConfig(N_ENGLISH, N_CHINESE, d_model=width, attention=attention)
+    return _translating(name, preset, config)
+
+
+def _translating(name: str, preset: str, model: TransformerConfig | RecurrentConfig) -> Recipe:
+    n_steps = _choose(preset, quick=400, full=800)
+    return Recipe(
+        name=name,
+        preset=preset,
+        model=model,
+        data=PairData(
+            batch_size=_choose(preset, quick=32, full=64),
+            n_held_out=256,
+            n_for_vocabulary=3000,
+        ),
+        training=TrainSettings(
+            n_steps=n_steps,
+            n_warmup=n_steps // 10,
+            log_every=20,
+            evaluate_every=n_steps // 4,
+            checkpoint_every=100,
+        ),
+        lr=_choose(preset, quick=5e-3, full=2e-3),
+        weight_decay=0.01,
+    )
+
+
 RECIPES: dict[str, Callable[[str], Recipe]] = {
     "shakespeare": shakespeare,
     "shakespeare-baseline": shakespeare_baseline,
     "base": base,
+    "translator": translator,
+    "translator-lstm": translator_lstm,
+    "translator-attention": translator_attention,
 }
 
 
-def _choose(preset: str, *, quick: int, full: int) -> int:
+def _choose(preset: str, *, quick: Any, full: Any) -> Any:
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; choose from {', '.join(PRESETS)}")
     return quick if preset == "quick" else full

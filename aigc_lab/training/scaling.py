@@ -22,7 +22,7 @@ import torch
 
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.files import write_atomically
-from aigc_lab.training.recipes import N_SAMPLES
+from aigc_lab.training.recipe_data import N_SAMPLES
 from aigc_lab.training.scaling_cells import Documents, Study, run_cell
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights" / "scaling"

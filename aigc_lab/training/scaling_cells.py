@@ -15,9 +15,9 @@ from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tiny_world.settings import KINDS
 from aigc_lab.models.gpt import GPT, GPTConfig, n_parameters
 from aigc_lab.training.loop import mean_loss, train
+from aigc_lab.training.making_data import START, make_tokenizer
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.run_folder import TrainSettings
-from aigc_lab.training.running import START, make_tokenizer
 
 
 def world_of_the_study(seed: int) -> WorldSettings:

@@ -8,14 +8,16 @@ from aigc_lab.data.sentence_batches import (
     PAD,
     START,
     PairSource,
+    Vocabularies,
     Vocabulary,
     batch_of_pairs,
-    vocabularies,
 )
 from aigc_lab.data.tiny_world.translation import SPLITS, SentencePairs
+from aigc_lab.data.tokenizer import TokenizerFileError
 
 PAIRS = list(SentencePairs().pairs(2000))
-ENGLISH, CHINESE = vocabularies(PAIRS)
+VOCABULARIES = Vocabularies.of(PAIRS)
+ENGLISH, CHINESE = VOCABULARIES.source, VOCABULARIES.target
 
 
 def test_every_sentence_survives_encoding_in_every_split():
@@ -28,7 +30,7 @@ def test_every_sentence_survives_encoding_in_every_split():
 
 
 def test_the_decoder_reads_what_it_has_to_predict_one_place_later():
-    batch = batch_of_pairs(PAIRS[:20], ENGLISH, CHINESE)
+    batch = batch_of_pairs(PAIRS[:20], VOCABULARIES)
     assert batch.read.shape == batch.targets.shape
     assert (batch.read[:, 0] == START).all()
     for row, pair in enumerate(PAIRS[:20]):
@@ -42,8 +44,8 @@ def test_the_decoder_reads_what_it_has_to_predict_one_place_later():
 
 
 def test_steps_go_through_the_series_without_gap_or_repetition():
-    source = PairSource(SentencePairs(), ENGLISH, CHINESE, 8)
-    whole = batch_of_pairs(PAIRS[:24], ENGLISH, CHINESE)
+    source = PairSource(SentencePairs(), VOCABULARIES, 8)
+    whole = batch_of_pairs(PAIRS[:24], VOCABULARIES)
     for step in range(3):
         part = source.batch(step).source
         expected = whole.source[8 * step : 8 * step + 8]
@@ -59,6 +61,28 @@ def test_clear_errors():
     with pytest.raises(ValueError, match="'<end>' is not among the 1 words"):
         Vocabulary(["a"]).encode(["<end>"])
     with pytest.raises(ValueError, match="pairs is empty"):
-        batch_of_pairs([], ENGLISH, CHINESE)
+        batch_of_pairs([], VOCABULARIES)
     with pytest.raises(ValueError, match="batch_size=0 must be at least 1"):
-        PairSource(SentencePairs(), ENGLISH, CHINESE, 0)
+        PairSource(SentencePairs(), VOCABULARIES, 0)
+
+
+def test_vocabularies_come_back_from_their_file_in_the_same_order(tmp_path):
+    VOCABULARIES.save(tmp_path / "both.json")
+    read = Vocabularies.load(tmp_path / "both.json")
+    assert read.source.words == ENGLISH.words and read.target.words == CHINESE.words
+    assert len(read.source) != len(read.target)  # so that an exchange would be noticed
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"source": ["a"]}', '{"source": 3}'])
+def test_a_damaged_file_of_vocabularies_is_refused(tmp_path, content):
+    (tmp_path / "both.json").write_text(content)
+    with pytest.raises(TokenizerFileError, match="holds no two vocabularies"):
+        Vocabularies.load(tmp_path / "both.json")
+
+
+def test_a_batch_tells_training_what_it_has_to_know():
+    batch = batch_of_pairs(PAIRS[:7], VOCABULARIES)
+    assert batch.n_targets == sum(len(pair.chinese) + 1 for pair in PAIRS[:7])
+    assert batch.shape == (7, max(len(pair.chinese) for pair in PAIRS[:7]) + 1)
+    moved = batch.to("meta")
+    assert {t.device.type for t in (moved.source, moved.read, moved.targets)} == {"meta"}

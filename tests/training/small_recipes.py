@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from aigc_lab.training.recipes import TextData, get_recipe
+from aigc_lab.training.recipe_data import PairData, TextData
+from aigc_lab.training.recipes import get_recipe
 
 TEXT = "To be, or not to be: that is the question.\n" * 40
 
@@ -10,6 +11,11 @@ TEXT = "To be, or not to be: that is the question.\n" * 40
 def tiny(name: str, n_steps: int = 3):
     """A recipe cut down to seconds."""
     recipe = get_recipe(name, "quick")
+    if isinstance(recipe.data, PairData):
+        small = {"d_model": 8, "max_length": 80}
+        model = dataclasses.replace(recipe.model, **small)
+        data = dataclasses.replace(recipe.data, batch_size=4, n_held_out=8)
+        return dataclasses.replace(recipe, model=model, data=data, training=_short(recipe, n_steps))
     small = {"context_length": 32, "d_model": 16, "n_layers": 1, "n_heads": 2}
     if isinstance(recipe.data, TextData):
         model = dataclasses.replace(recipe.model, vocab_size=len(set(TEXT)), **small)
@@ -24,7 +30,10 @@ def tiny(name: str, n_steps: int = 3):
             n_held_out=18,
             lessons=(),
         )
-    training = dataclasses.replace(
+    return dataclasses.replace(recipe, model=model, data=data, training=_short(recipe, n_steps))
+
+
+def _short(recipe, n_steps):
+    return dataclasses.replace(
         recipe.training, n_steps=n_steps, n_warmup=1, log_every=1, evaluate_every=2
     )
-    return dataclasses.replace(recipe, model=model, data=data, training=training)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from aigc_lab.data.tiny_world import lexicon
-from aigc_lab.training.recipes import PRESETS, RECIPES, Recipe, TextData, WorldData, get_recipe
+from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.recipes import PRESETS, RECIPES, Recipe, get_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -113,7 +114,8 @@ def test_the_baseline_has_the_usual_budget():
 def test_recipes_are_frozen():
     for name in RECIPES:
         recipe = get_recipe(name)
-        assert isinstance(recipe, Recipe) and isinstance(recipe.data, TextData | WorldData)
+        assert isinstance(recipe, Recipe)
+        assert isinstance(recipe.data, TextData | WorldData | PairData)
         with pytest.raises(dataclasses.FrozenInstanceError):
             recipe.lr = 1.0
         hash(recipe)

@@ -1,0 +1,178 @@
+"""Making what a recipe trains on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from aigc_lab.data.batches import (
+    AnyBatch,
+    OneAfterAnother,
+    PackedDocuments,
+    Source,
+    Windows,
+    consecutive_windows,
+)
+from aigc_lab.data.bpe_training import train_bpe
+from aigc_lab.data.download import find_data
+from aigc_lab.data.sentence_batches import PairSource, Vocabularies
+from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.data.tiny_world.translation import SentencePairs
+from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
+from aigc_lab.training.loop import Loss, loss_of_batch
+from aigc_lab.training.losses import translation_loss
+from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.recipes import Recipe
+
+START = "<|endoftext|>"  # begins and ends every document
+QUESTIONS_ONLY = (0.0, 1.0, 0.0, 0.0)
+FAR_AWAY = 10**9  # number of a document that no other training reaches
+HELD_OUT_SEED = 10**6  # of sentence pairs; recipes have small seeds
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a recipe trains and evaluates on.
+
+    Args:
+        source: of batches.
+        held_out: batches of an evaluation.
+        tokenizer: of the documents of a world, or the vocabularies of sentence pairs; None for a
+            text in characters.
+        loss: of a model on a batch, summed over its targets.
+        floor: of the held-out loss, in nats per target: what a model loses that knows the world
+            exactly; None where nobody knows it.
+    """
+
+    source: Source
+    held_out: list[AnyBatch]
+    tokenizer: Tokenizer | Vocabularies | None = None
+    loss: Loss = loss_of_batch
+    floor: float | None = None
+
+
+def make_data(recipe: Recipe, tokenizer: Tokenizer | Vocabularies | None = None) -> Data:
+    """What a recipe trains on.
+
+    Args:
+        recipe: the recipe.
+        tokenizer: of its texts, if there is one already.
+
+    Raises:
+        FileNotFoundError: the text was not downloaded yet; names the command.
+        ValueError: the model's vocabulary is not that of the data.
+    """
+    told = recipe.data
+    if isinstance(told, TextData):
+        return _text_data(recipe, told)
+    if isinstance(told, PairData):
+        pairs = SentencePairs().pairs(told.n_for_vocabulary)
+        vocabularies = tokenizer or Vocabularies.of(pairs)
+        sizes = len(vocabularies.source), len(vocabularies.target)
+        _check_size(
+            recipe,
+            {"source_vocab_size": sizes[0], "target_vocab_size": sizes[1]},
+        )
+        return _pair_data(recipe, told, vocabularies)
+    tokenizer = tokenizer or make_tokenizer(told.world, told.n_for_tokenizer, told.vocab_size)
+    _check_size(recipe, {"vocab_size": tokenizer.vocab_size})
+    return _world_data(recipe, told, tokenizer)
+
+
+def _check_size(recipe: Recipe, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        if getattr(recipe.model, name) != size:
+            raise ValueError(
+                f"the recipe's model has {name}={getattr(recipe.model, name)}, but its data have "
+                f"{size} tokens: write that number into the recipe"
+            )
+
+
+def make_tokenizer(world: WorldSettings, n_documents: int, vocab_size: int) -> Tokenizer:
+    """Learn a tokenizer from the first documents of a world; each digit is a token."""
+    texts = (document.text for document in TinyWorld(world).documents(n_documents))
+    return train_bpe(texts, vocab_size, pattern=SINGLE_DIGIT_PATTERN, special_tokens=[START])
+
+
+def characters_of(text: str) -> tuple[torch.Tensor, str]:
+    """Ids `(N,)` of the characters of a text, and the alphabet: id i is the character i of it."""
+    alphabet = "".join(sorted(set(text)))
+    id_of = {character: index for index, character in enumerate(alphabet)}
+    return torch.tensor([id_of[character] for character in text]), alphabet
+
+
+def _text_data(recipe: Recipe, data: TextData) -> Data:
+    ids, alphabet = characters_of(find_data(data.file).read_text(encoding="utf-8"))
+    _check_size(recipe, {"vocab_size": len(alphabet)})
+    n_train = int(len(ids) * (1 - data.held_out))
+    length = recipe.model.context_length
+    source = Windows(ids[:n_train], length, data.batch_size, recipe.seed)
+    return Data(source, list(consecutive_windows(ids[n_train:], length)))
+
+
+def packed_documents(
+    world: WorldSettings, tokenizer: Tokenizer, context_length: int, n_documents: int, **settings
+) -> PackedDocuments:
+    """Batches of a world's documents, which begin and end with the start token.
+
+    Args:
+        world: where the documents come from.
+        tokenizer: of them.
+        context_length, n_documents: of a batch.
+        **settings: of `PackedDocuments`.
+    """
+    documents = TinyWorld(world)
+
+    def document_ids(index: int) -> list[int]:
+        return tokenizer.encode(documents.document(index).text)
+
+    start = tokenizer.special_tokens[START]
+    return PackedDocuments(document_ids, start, context_length, n_documents, **settings)
+
+
+def only_answers(tokenizer: Tokenizer) -> Callable[[Sequence[int]], list[bool]]:
+    """What `PackedDocuments` takes as `is_target` if nothing but answers is to be learned."""
+    return lambda ids: in_answers(ids, tokenizer)
+
+
+def _world_data(recipe: Recipe, data: WorldData, tokenizer: Tokenizer) -> Data:
+    length = recipe.model.context_length
+    n_batches = max(1, data.n_held_out // data.n_documents)
+    held_out = packed_documents(data.held_out, tokenizer, length, data.n_documents)
+    batches = [held_out.batch(step) for step in range(n_batches)]
+    n_targets = sum(batch.n_targets for batch in batches)
+    documents = TinyWorld(data.held_out).documents(n_batches * data.n_documents)
+    floor = -sum(document.log_prob for document in documents) / n_targets
+
+    source: Source = packed_documents(data.world, tokenizer, length, data.n_documents)
+    for number, lesson in reversed(list(enumerate(data.lessons, start=1))):
+        answers = packed_documents(
+            data.world.replace(mix=QUESTIONS_ONLY, n_events=lesson.n_events),
+            tokenizer,
+            length,
+            lesson.n_documents,
+            # Documents that do not come again later, when everything is learned.
+            first_document=number * FAR_AWAY,
+            is_target=only_answers(tokenizer),
+        )
+        source = OneAfterAnother(answers, lesson.n_steps, source)
+    return Data(source, batches, tokenizer, floor=floor)
+
+
+def _pair_data(recipe: Recipe, data: PairData, vocabularies: Vocabularies) -> Data:
+    source = PairSource(SentencePairs(recipe.seed), vocabularies, data.batch_size)
+    held_out = PairSource(SentencePairs(HELD_OUT_SEED), vocabularies, data.batch_size)
+    batches = [held_out.batch(step) for step in range(max(1, data.n_held_out // data.batch_size))]
+    loss = partial(translation_loss, label_smoothing=data.label_smoothing)
+    return Data(source, batches, vocabularies, loss=loss)
+
+
+def in_answers(ids: Sequence[int], tokenizer: Tokenizer) -> list[bool]:
+    """Whether each token of a document, and its end, belongs to the answer of a question."""
+    found, line = [], b""
+    for token in ids:
+        piece = tokenizer.token_bytes(token)
+        found.append(line.startswith(b"A:") and b"\n" not in piece)
+        line = (line + piece).rsplit(b"\n", 1)[-1]
+    return [*found, False]
