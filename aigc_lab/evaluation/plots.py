@@ -6,12 +6,12 @@ Colours are those of Okabe and Ito, which readers with colour blindness can tell
 import html
 import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
@@ -162,3 +162,61 @@ class Source:
 
     def _repr_markdown_(self) -> str:
         return f"```python\n{self.text}\n```"
+
+
+class WordGrid:
+    """Weights between the words of two texts as a table of coloured cells, in any script.
+
+    Matplotlib's own font has no Chinese characters; a browser has.
+
+    Args:
+        weights: `(R, S)` numbers from 0 to 1.
+        rows, columns: the words.
+        links: pairs (row, column) to be framed.
+
+    Raises:
+        ValueError: another number of words than the weights have rows or columns.
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        links: Iterable[tuple[int, int]] = (),
+    ):
+        self.weights = np.asarray(weights, dtype=float)
+        if self.weights.shape != (len(rows), len(columns)):
+            raise ValueError(
+                f"weights have shape {self.weights.shape}, but there are {len(rows)} rows and "
+                f"{len(columns)} columns of words"
+            )
+        self.rows, self.columns, self.links = list(rows), list(columns), set(links)
+
+    def __repr__(self) -> str:
+        best = (self.columns[row.argmax()] for row in self.weights)
+        return ", ".join(f"{word} → {found}" for word, found in zip(self.rows, best, strict=True))
+
+    def _repr_html_(self) -> str:
+        tall = "writing-mode:vertical-rl;transform:rotate(180deg);font-weight:normal;padding:2px"
+        head = "".join(f'<th style="{tall}">{html.escape(word)}</th>' for word in self.columns)
+        body = "".join(
+            f'<tr><th style="font-weight:normal;padding:0 6px">{html.escape(word)}</th>'
+            + "".join(self._cell(row, column) for column in range(len(self.columns)))
+            + "</tr>"
+            for row, word in enumerate(self.rows)
+        )
+        table = "border-collapse:collapse;width:auto;font-size:85%;line-height:1.3"
+        return (
+            '<div style="overflow-x:auto"><table style="' + table + f'"><tr><th></th>{head}</tr>'
+            f"{body}</table></div>"
+        )
+
+    def _cell(self, row: int, column: int) -> str:
+        weight = self.weights[row, column]
+        frame = f"2px solid {RED}" if (row, column) in self.links else "1px solid #ddd"
+        colour = to_hex(POSITIVE(float(weight)))
+        return (
+            f'<td title="{weight:.2f}" style="background:{colour};border:{frame};padding:0;'
+            'width:1.4em;height:1.4em"></td>'
+        )

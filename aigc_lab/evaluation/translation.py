@@ -41,7 +41,8 @@ def translate_pairs(
         else:
             for pair in pairs[first : first + AT_ONCE]:
                 alone = batch_of_pairs([pair], vocabularies).source
-                found.append(beam_translate(model, alone, longest, n_beams)[0].tokens)
+                room = min(longest, 3 * len(pair.english) + 10)  # the search uses all of it
+                found.append(beam_translate(model, alone, room, n_beams)[0].tokens)
     return [vocabularies.target.decode(ids) for ids in found]
 
 
@@ -59,12 +60,12 @@ def translation_scores(
 
 
 def scores_by_split(
-    model: nn.Module, vocabularies: Vocabularies, n_pairs: int = 400
+    model: nn.Module, vocabularies: Vocabularies, n_pairs: int = 400, n_beams: int = 1
 ) -> dict[str, dict[str, float]]:
     """`translation_scores` on new sentences of each split of the sentence pairs."""
     return {
         split: translation_scores(
-            model, vocabularies, list(SentencePairs(SEED, split).pairs(n_pairs))
+            model, vocabularies, list(SentencePairs(SEED, split).pairs(n_pairs)), n_beams
         )
         for split in SPLITS
     }

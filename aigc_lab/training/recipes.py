@@ -122,7 +122,7 @@ def base(preset: str) -> Recipe:
     mentioned before is no likelier than anything else; chapter 07 shows it. The three settings
     that end in `_init` and the lessons are there to leave it.
     """
-    n_steps = _choose(preset, quick=60, full=2800)
+    n_steps = _choose(preset, quick=60, full=5000)
     return Recipe(
         name="base",
         preset=preset,
@@ -143,8 +143,8 @@ def base(preset: str) -> Recipe:
             vocab_size=768,
             n_for_tokenizer=5000,
             lessons=(
-                Lesson(n_steps // 9, n_documents=12, n_events=(0, 2)),
-                Lesson(n_steps // 6, n_documents=12, n_events=(0, 5)),
+                Lesson(n_steps // 12, n_documents=12, n_events=(0, 2)),
+                Lesson(n_steps // 8, n_documents=12, n_events=(0, 5)),
             ),
         ),
         training=TrainSettings(
@@ -156,7 +156,7 @@ def base(preset: str) -> Recipe:
         ),
         lr=1e-2,
         muon=True,
-        muon_lr=3e-3,
+        muon_lr=4e-3,
     )
 
 

@@ -8,35 +8,49 @@ from pathlib import Path
 from typing import Any
 
 import click
+from torch import nn
 
+from aigc_lab.data.sentence_batches import Vocabularies
+from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tiny_world.settings import SPLITS
-from aigc_lab.evaluation.world_probes import probe, story_scores, write_stories
+from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.evaluation.translation import scores_by_split
+from aigc_lab.evaluation.world_probes import (
+    excess_loss,
+    probe,
+    story_scores,
+    write_stories,
+)
 from aigc_lab.models.shipped import FOLDER, save_shipped
-from aigc_lab.training.recipes import RECIPES, WorldData, get_recipe
+from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.recipes import RECIPES, get_recipe
 from aigc_lab.training.run_folder import read_log
 from aigc_lab.training.running import hash_of_run, run_recipe
 
-N_STORIES = 200
+N_STORIES, N_READ = 200, 8000
+N_GREEDY, N_BEAMS = 1000, 50  # sentences of each split
 
 
 def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, Any]:
     """Probe the model of a finished run and write it to `folder`/`name`.
 
     Args:
-        name: of the recipe, which must be of the tiny world.
+        name: of the recipe, which must be of the tiny world or of its sentence pairs.
         run: folder of the run.
         folder: in which the models' folders lie.
 
     Returns:
-        The scores: "stories", of `story_scores` for `N_STORIES` plain samples, and "worlds", of
-        `probe` for each split of the held-out world.
+        The scores. Of a language model: "stories", of `story_scores` for `N_STORIES` plain
+        samples, with the loss above the floor on the "n_read" stories among `N_READ` held-out
+        documents, which is more exact than that of a probe; and "worlds", of `probe` for each
+        split of the held-out world. Of a translator: "greedy" and "beams", of `scores_by_split`.
 
     Raises:
         ValueError: the run is of another recipe or not finished, or the recipe is of no world.
         FileNotFoundError: there is no run.
     """
     recipe = get_recipe(name)
-    if not isinstance(recipe.data, WorldData):
+    if isinstance(recipe.data, TextData):
         raise ValueError(f"{name!r} learns from a text and not from the tiny world: nothing probes")
     log = read_log(run)
     n_steps = log[-1]["step"] if log else 0
@@ -46,15 +60,31 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
             f"`python -m aigc_lab train {name} --resume`"
         )
     model, data, log = run_recipe(recipe, run, resume=True, show_progress=False)
-    stories = write_stories(model, data.tokenizer, N_STORIES)
-    worlds = {
-        split: probe(model, data.tokenizer, recipe.data.held_out.replace(split=split))
-        for split in SPLITS
-    }
-    scores = {"stories": story_scores(stories), "worlds": worlds}
+    if isinstance(recipe.data, PairData):
+        scores = _translator_scores(model, data.tokenizer)
+    else:
+        scores = _language_scores(model, data.tokenizer, recipe.data)
     notes = {"log": log, "scores": scores}
     save_shipped(Path(folder) / name, model, data.tokenizer, hash_of_run(run, recipe), notes)
     return scores
+
+
+def _language_scores(model: nn.Module, tokenizer: Tokenizer, data: WorldData) -> dict[str, Any]:
+    stories = story_scores(write_stories(model, tokenizer, N_STORIES))
+    documents = TinyWorld(data.held_out).documents(N_READ)
+    read = [document for document in documents if document.kind == "story"]
+    stories |= {"excess": excess_loss(model, tokenizer, read)["story"], "n_read": len(read)}
+    worlds = {
+        split: probe(model, tokenizer, data.held_out.replace(split=split)) for split in SPLITS
+    }
+    return {"stories": stories, "worlds": worlds}
+
+
+def _translator_scores(model: nn.Module, vocabularies: Vocabularies) -> dict[str, Any]:
+    return {
+        "greedy": scores_by_split(model, vocabularies, N_GREEDY),
+        "beams": scores_by_split(model, vocabularies, N_BEAMS, n_beams=4),
+    }
 
 
 @click.command()

@@ -108,7 +108,7 @@ class Comparison:
             seconds = run.seconds
             if run.step in self.measure_at:
                 scores = translation_scores(run.model, run.data.tokenizer, measured)
-                curve[run.step] = {name: round(value, 4) for name, value in scores.items()}
+                curve[str(run.step)] = {name: round(value, 4) for name, value in scores.items()}
         return {
             "parameters": sum(p.numel() for p in run.model.parameters()),
             "seconds": round(seconds, 1),

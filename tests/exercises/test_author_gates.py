@@ -28,6 +28,7 @@ FULL_CHAPTERS = [
     "tokens",
     "positional_encoding",
     "attention",
+    "transformer",
     "language_models",
     "training",
     "decoding",

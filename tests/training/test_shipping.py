@@ -8,7 +8,10 @@ import torch
 from click.testing import CliRunner
 from small_recipes import tiny
 
+from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tiny_world.settings import SPLITS
+from aigc_lab.data.tiny_world.translation import SPLITS as PAIR_SPLITS
+from aigc_lab.evaluation.world_probes import excess_loss
 from aigc_lab.models.shipped import load_shipped, shipped_notes
 from aigc_lab.training import recipes, shipping
 from aigc_lab.training.run_folder import LOG_FILE
@@ -27,6 +30,7 @@ def probed(monkeypatch):
 
     monkeypatch.setattr(shipping, "probe", probe)
     monkeypatch.setattr(shipping, "N_STORIES", 3)
+    monkeypatch.setattr(shipping, "N_READ", 40)
     return found
 
 
@@ -51,6 +55,10 @@ def test_a_finished_run_is_probed_and_written(tmp_path, recipe, probed, recwarn)
     assert scores["worlds"]["new_people"] == {
         "answers": {"overall": 1 + list(SPLITS).index("new_people")}
     }
+    told = [d for d in TinyWorld(recipe.data.held_out).documents(40) if d.kind == "story"]
+    assert scores["stories"].pop("n_read") == len(told) > 0
+    excess = excess_loss(model, data.tokenizer, told)["story"]
+    assert scores["stories"].pop("excess") == pytest.approx(excess)
     assert scores["stories"] == {"grammatical": 0, "consistent": 0}
 
 
@@ -69,6 +77,25 @@ def test_a_run_of_another_recipe_is_not_shipped(tmp_path, recipe, probed, monkey
     monkeypatch.setitem(recipes.RECIPES, "base", lambda preset: other)
     with pytest.raises(ValueError, match="another recipe"):
         shipping.ship("base", tmp_path / "run", tmp_path / "weights")
+
+
+def test_a_translator_is_shipped_with_its_scores(tmp_path, monkeypatch):
+    recipe = tiny("translator")
+    monkeypatch.setitem(recipes.RECIPES, "translator", lambda preset: recipe)
+    monkeypatch.setattr(shipping, "N_GREEDY", 3)
+    monkeypatch.setattr(shipping, "N_BEAMS", 1)
+    model, data, log = run_recipe(recipe, tmp_path / "run", show_progress=False)
+    scores = shipping.ship("translator", tmp_path / "run", tmp_path / "weights")
+    assert set(scores) == {"greedy", "beams"}
+    for found in scores.values():
+        assert list(found) == list(PAIR_SPLITS)
+    read, vocabularies = load_shipped("translator", tmp_path / "weights")
+    assert vocabularies.target.words == data.tokenizer.target.words
+    assert read.config == model.config and read.head.weight is read.target_embedding.weight
+    torch.testing.assert_close(read.positions, model.positions)  # not stored, made anew
+    for ours, theirs in zip(model.parameters(), read.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # float16
+    assert shipped_notes("translator", tmp_path / "weights")["log"] == log
 
 
 def test_what_has_no_world_cannot_be_probed(tmp_path):
