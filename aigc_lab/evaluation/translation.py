@@ -15,7 +15,7 @@ from aigc_lab.generation.translate import beam_translate, translate
 from aigc_lab.models.modes import evaluation_mode
 
 AT_ONCE = 64
-LONGEST = 100  # characters of a translation; the longest sentences have about 80
+CHARACTERS_PER_WORD = 3  # more than any translation has of them; a model that does not end is cut
 SEED = 2 * 10**6  # of the sentences for the scores, far from all that are trained on
 
 
@@ -32,17 +32,15 @@ def translate_pairs(
         pairs: what is to be translated.
         n_beams: 1 is greedy decoding, a batch at a time; more is beam search.
     """
-    longest = min(LONGEST, model.config.max_length - 1)
     found: list[list[int]] = []
-    for first in range(0, len(pairs), AT_ONCE):
-        source = batch_of_pairs(pairs[first : first + AT_ONCE], vocabularies).source
+    at_once = AT_ONCE if n_beams == 1 else 1
+    for first in range(0, len(pairs), at_once):
+        source = batch_of_pairs(pairs[first : first + at_once], vocabularies).source
+        room = min(CHARACTERS_PER_WORD * source.shape[1], model.config.max_length - 1)
         if n_beams == 1:
-            found += translate(model, source, longest)
+            found += translate(model, source, room)
         else:
-            for pair in pairs[first : first + AT_ONCE]:
-                alone = batch_of_pairs([pair], vocabularies).source
-                room = min(longest, 3 * len(pair.english) + 10)  # the search uses all of it
-                found.append(beam_translate(model, alone, room, n_beams)[0].tokens)
+            found.append(beam_translate(model, source, room, n_beams)[0].tokens)
     return [vocabularies.target.decode(ids) for ids in found]
 
 

@@ -31,8 +31,7 @@ def _weights(draw, C_in, C):
     minutes=15,
     statement=r"""
     Compute the next state $(h', c')$ of an LSTM from the input $x$ and the state $(h, c)$. The rows
-    of $W$, $U$ and $b$ belong, a quarter each and in this order, to the gates $i$, $f$, to $g$, and
-    to the gate $o$.
+    of $W$, $U$ and $b$ are four blocks of $C$, in the order $i, f, g, o$.
     """,
     hints=[
         "All four at once: `W @ x + U @ h + b`, then `np.split(..., 4)`.",
@@ -248,7 +247,7 @@ def _targets(draw):
             "targets.roll(1, dims=1)",
         ),
         Mistake(
-            "You moved to the left: the decoder would read two places ahead.",
+            "You moved to the left: the decoder would read what comes after its target.",
             "torch.cat([first, targets[:, :-1]], dim=1)",
             "torch.cat([targets[:, 1:], first], dim=1)",
         ),
@@ -311,7 +310,8 @@ def _padded(draw):
     for pair, found in zip(pairs, yours):
         print(pair.english_text, "".join(found))
 
-    print(f"your mask was used {swapped.calls} times, once for each character that was written")
+    print(f"your mask was used {swapped.calls} times: the five are written side by side, and the")
+    print("longest decides when it ends")
     assert yours == translate_pairs(model, vocabularies, pairs)
     """,
     mistakes=[
@@ -364,9 +364,9 @@ def _streams(draw):
     minutes=10,
     statement=r"""
     Let the sub-layer be $f(x) = \max(0, x W)$. Put residual and layer norm around it: in pre-norm
-    form if `is_pre`, else in post-norm form. The layer norm $N$ subtracts each row's mean and
-    divides by the root of the row's mean square then, plus $10^{-5}$ under the root; it has no
-    scale and shift.
+    form if `is_pre`, else in post-norm form. The layer norm $N$ subtracts each row's mean and then
+    divides by $\sqrt{v + 10^{-5}}$, $v$ being the mean square of what is left. It has no scale and
+    no shift.
     """,
     hints=[
         "Pre-norm: $x + f(N(x))$. Post-norm: $N(x + f(x))$.",
@@ -436,7 +436,7 @@ def _steps(draw):
     returns="rate: ",
     mistakes=[
         Mistake(
-            "You took the larger of the two: the rate begins high and never falls.",
+            "You took the larger of the two: the rate falls until step w, then rises without end.",
             "min(",
             "max(",
         ),
@@ -550,9 +550,9 @@ def _layer(draw, T, S, C):
     cross-attention into `memory`, then the feed-forward network $\max(0, x W_{up}) W_{down}$, each
     as $x + f(N(x))$. The layer norm $N$ has no scale and shift, and $10^{-5}$ under the root; the
     memory is not normalised. There are no biases: a projection is `x @ w["self_q"]`. `w` holds
-    "self_q", "self_k", "self_v", "self_o", the same with "cross_", "up" and "down". The columns of
-    a query, key or value belong to the heads in order, $D = C/H$ to each; scores are divided by
-    $\sqrt D$.
+    "self_q", "self_k", "self_v", "self_o" and the same with "cross_", each $(C, C)$, and "up" and
+    "down", $(C, F)$ and $(F, C)$. The columns of a query, key or value belong to the heads in
+    order, $D = C/H$ to each; scores are divided by $\sqrt D$.
     """,
     hints=[
         "One function `attention(x, context, name, mask)` serves both attentions.",
@@ -606,7 +606,7 @@ def _layer(draw, T, S, C):
             "x = attention(norm(x), memory",
         ),
         Mistake(
-            "You normalised after adding: that is post-norm.",
+            "At the end you add to the *normalised* stream; the stream itself must go past.",
             "return x + np.maximum(0, norm(x) @",
             "return norm(x) + np.maximum(0, norm(x) @",
         ),
@@ -645,8 +645,8 @@ too_good = question(
     title="Too good to be true",
     minutes=10,
     statement=r"""
-    A colleague trains a translator. After a hundred steps the loss is 0.01 nats per character, and
-    every translation that it writes is nonsense. Which two mistakes of this chapter look like this?
+    A colleague trains a translator. Its loss is far below that of your correct model, and every
+    translation that it writes is nonsense. Which two mistakes of this chapter look like this?
     How do you find out which one it is, without training anything?
     """,
     answer=r"""
@@ -664,15 +664,18 @@ one_vector = question(
     title="How much fits into one vector?",
     minutes=10,
     statement=r"""
-    A state of 64 numbers in float32 has 2,048 bits, and a sentence of this chapter carries perhaps
-    60. So a single state could hold dozens of sentences. Why then is it a bottleneck?
+    The state $h$ and $c$ of the quick model, 128 numbers in float32, has 4,096 bits. Choose a
+    sentence of this chapter and estimate how many bits it carries: the logarithm, to base 2, of
+    the number of sentences that might have stood there. Why then is the state a bottleneck?
     """,
     answer=r"""
-    What could be stored is not what a network can write, keep and read. The state is rewritten at
-    every word by one smooth function, which has to place each new word so that it does not disturb
-    the others, for all orders of words; and the decoder has to find, again by a smooth function,
-    just the part that it needs next. What is told apart by the last bits of a number cannot be
-    read in this way: it would take weights so large that training cannot find them. Attention needs
-    none of this: what was said stays where it was said, and reading is a comparison.
+    A sentence of two clauses has perhaps ten choices among two to twenty words: some 30 to 40 bits,
+    a hundredth of what the state has. But what could be stored is not what a network can write,
+    keep and read. The state is rewritten at every word by one smooth function, which has to place
+    each new word so that it does not disturb the others, for all orders of words; and the decoder
+    has to find, again by a smooth function, just the part that it needs next. What is told apart
+    by the last bits of a number cannot be read in this way: it would take weights so large that
+    training cannot find them. Attention needs none of this: what was said stays where it was said,
+    and reading is a comparison.
     """,
 )

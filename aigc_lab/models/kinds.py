@@ -7,6 +7,8 @@ from torch import nn
 
 from aigc_lab.data.sentence_batches import Vocabularies
 from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.models.bert import BERTConfig
+from aigc_lab.models.bert_pretraining import BERTForPretraining
 from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.models.recurrent import RecurrentConfig, RecurrentTranslator
 from aigc_lab.models.transformer import Transformer, TransformerConfig
@@ -14,6 +16,7 @@ from aigc_lab.models.transformer import Transformer, TransformerConfig
 # Configuration → model.
 CLASSES: dict[type, type[nn.Module]] = {
     GPTConfig: GPT,
+    BERTConfig: BERTForPretraining,
     TransformerConfig: Transformer,
     RecurrentConfig: RecurrentTranslator,
 }

@@ -16,13 +16,15 @@ from aigc_lab.data.batches import (
 )
 from aigc_lab.data.bpe_training import train_bpe
 from aigc_lab.data.download import find_data
+from aigc_lab.data.masking import PAD, StoryPairs, make_masking_tokenizer
 from aigc_lab.data.sentence_batches import PairSource, Vocabularies
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tiny_world.translation import SentencePairs
 from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
+from aigc_lab.models.bert_pretraining import pretraining_loss
 from aigc_lab.training.loop import Loss, loss_of_batch
 from aigc_lab.training.losses import translation_loss
-from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
 from aigc_lab.training.recipes import Recipe
 
 START = "<|endoftext|>"  # begins and ends every document
@@ -75,6 +77,8 @@ def make_data(recipe: Recipe, tokenizer: Tokenizer | Vocabularies | None = None)
             {"source_vocab_size": sizes[0], "target_vocab_size": sizes[1]},
         )
         return _pair_data(recipe, told, vocabularies)
+    if isinstance(told, MaskedData):
+        return _masked_data(recipe, told, tokenizer)
     tokenizer = tokenizer or make_tokenizer(told.world, told.n_for_tokenizer, told.vocab_size)
     _check_size(recipe, {"vocab_size": tokenizer.vocab_size})
     return _world_data(recipe, told, tokenizer)
@@ -166,6 +170,25 @@ def _pair_data(recipe: Recipe, data: PairData, vocabularies: Vocabularies) -> Da
     batches = [held_out.batch(step) for step in range(max(1, data.n_held_out // data.batch_size))]
     loss = partial(translation_loss, label_smoothing=data.label_smoothing)
     return Data(source, batches, vocabularies, loss=loss)
+
+
+def _masked_data(recipe: Recipe, data: MaskedData, tokenizer: Tokenizer | None) -> Data:
+    if tokenizer is None:
+        documents = TinyWorld(data.for_tokenizer).documents(data.n_for_tokenizer)
+        tokenizer = make_masking_tokenizer((d.text for d in documents), data.vocab_size)
+    _check_size(
+        recipe,
+        {"vocab_size": tokenizer.vocab_size, "pad_token": tokenizer.special_tokens[PAD]},
+    )
+
+    def pairs(world: WorldSettings, seed: int) -> StoryPairs:
+        return StoryPairs(
+            TinyWorld(world), tokenizer, data.batch_size, max_length=data.max_length, seed=seed
+        )
+
+    held_out = pairs(data.held_out, HELD_OUT_SEED)
+    batches = [held_out.batch(step) for step in range(max(1, data.n_held_out // data.batch_size))]
+    return Data(pairs(data.world, recipe.seed), batches, tokenizer, loss=pretraining_loss)
 
 
 def in_answers(ids: Sequence[int], tokenizer: Tokenizer) -> list[bool]:

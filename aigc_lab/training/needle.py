@@ -30,6 +30,7 @@ from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.training.loop import highest_rates, mean_loss, training_step
 from aigc_lab.training.making_data import make_tokenizer, only_answers, packed_documents
 from aigc_lab.training.optimizers import make_optimizers
+from aigc_lab.training.recorded import read_results
 from aigc_lab.training.run_folder import Progress, TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "needle" / "results.json"
@@ -138,9 +139,7 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there are none; names the command.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there are no results in {path}: make them with `{COMMAND}`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_results(path, COMMAND)
 
 
 def _packed(

@@ -159,7 +159,7 @@ def make_optimizers(
     muon: bool = False,
     muon_lr: float | None = None,
 ) -> list[torch.optim.Optimizer]:
-    """Optimizers for a GPT: decay for matrices only, Muon (if wanted) for those in the blocks.
+    """Optimizers for a model: decay for matrices only, Muon (if wanted) for those in the blocks.
 
     Biases and norms are not decayed: they are few, and 0 is no better a value for them than
     another.
@@ -176,7 +176,7 @@ def make_optimizers(
     for name, p in model.named_parameters():
         if p.dim() < 2:
             vectors.append(p)
-        elif name.startswith("blocks."):
+        elif "blocks." in name:
             layer = model.get_submodule(name.removesuffix(".weight"))
             matrices.setdefault(getattr(layer, "parts", None), []).append(p)
         else:

@@ -68,9 +68,7 @@ class WorldData:
 
     def samples(self) -> Iterator[str]:
         """The first documents, which change when the world's words do."""
-        for settings in (self.world, self.held_out):
-            for document in TinyWorld(settings).documents(N_SAMPLES):
-                yield document.text
+        yield from _first_documents(self.world, self.held_out)
 
 
 @dataclass(frozen=True)
@@ -93,3 +91,39 @@ class PairData:
         """The first pairs, which change when the grammar or a word does."""
         for pair in SentencePairs().pairs(10 * N_SAMPLES):
             yield f"{pair.english_text}\n{pair.chinese_text}"
+
+
+@dataclass(frozen=True)
+class MaskedData:
+    """Parts of stories in pairs, with masked tokens.
+
+    Args:
+        world: in which the model learns; its documents are stories.
+        held_out: the world in which it is evaluated.
+        for_tokenizer: the world of which the tokenizer is learned, all of its documents, so that
+            questions can be read later.
+        batch_size: pairs in a batch.
+        max_length: longest pair, in tokens.
+        n_held_out: pairs of an evaluation.
+        vocab_size: tokens of the tokenizer.
+        n_for_tokenizer: documents from which it is learned.
+    """
+
+    world: WorldSettings
+    held_out: WorldSettings
+    for_tokenizer: WorldSettings
+    batch_size: int
+    max_length: int
+    n_held_out: int
+    vocab_size: int
+    n_for_tokenizer: int
+
+    def samples(self) -> Iterator[str]:
+        """The first stories, which change when the world's words do."""
+        yield from _first_documents(self.world, self.held_out)
+
+
+def _first_documents(*worlds: WorldSettings) -> Iterator[str]:
+    for settings in worlds:
+        for document in TinyWorld(settings).documents(N_SAMPLES):
+            yield document.text

@@ -13,15 +13,17 @@ from typing import Any
 
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.models.attention_starts import LOOKING_UP
+from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.gpt import GPTConfig
 from aigc_lab.models.recurrent import RecurrentConfig
 from aigc_lab.models.transformer import TransformerConfig
-from aigc_lab.training.recipe_data import Lesson, PairData, TextData, WorldData
+from aigc_lab.training.recipe_data import Lesson, MaskedData, PairData, TextData, WorldData
 from aigc_lab.training.run_folder import TrainSettings
 
 PRESETS = ("quick", "full")
 # Words of English, characters of Chinese, and the special tokens of both.
 N_ENGLISH, N_CHINESE = 121, 151
+BERT_PAD = 764  # the first of the four special tokens, which come last
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Recipe:
 
     name: str
     preset: str
-    model: GPTConfig | TransformerConfig | RecurrentConfig
-    data: TextData | WorldData | PairData
+    model: GPTConfig | BERTConfig | TransformerConfig | RecurrentConfig
+    data: TextData | WorldData | PairData | MaskedData
     training: TrainSettings
     lr: float
     weight_decay: float = 0.1
@@ -160,6 +162,47 @@ def base(preset: str) -> Recipe:
     )
 
 
+def bert(preset: str) -> Recipe:
+    """The book's BERT: it reads stories of the tiny world in both directions."""
+    n_steps = _choose(preset, quick=200, full=5000)
+    world = WorldSettings(mix=(1.0, 0.0, 0.0, 0.0), n_events=(1, 4))
+    return Recipe(
+        name="bert",
+        preset=preset,
+        model=BERTConfig(
+            768,
+            pad_token=BERT_PAD,
+            max_length=128,
+            d_model=128,
+            n_layers=3,
+            n_heads=4,
+            init_std=0.088,
+            copy_init=1.0,
+            match_init=0.7,
+        ),
+        data=MaskedData(
+            world=world,
+            held_out=world.replace(seed=1),
+            for_tokenizer=WorldSettings(),
+            batch_size=16,
+            max_length=96,
+            n_held_out=384,
+            vocab_size=768,
+            n_for_tokenizer=2000,
+        ),
+        training=TrainSettings(
+            n_steps=n_steps,
+            n_warmup=_choose(preset, quick=20, full=100),
+            log_every=25,
+            evaluate_every=n_steps // 8,
+            checkpoint_every=100,
+        ),
+        lr=3e-3,
+        weight_decay=0.01,
+        muon=True,
+    )
+
+
 def translator(preset: str) -> Recipe:
     """A Transformer that translates the tiny world's English into Chinese."""
     words = {"source_vocab_size": N_ENGLISH, "target_vocab_size": N_CHINESE}
@@ -210,6 +253,7 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     "shakespeare": shakespeare,
     "shakespeare-baseline": shakespeare_baseline,
     "base": base,
+    "bert": bert,
     "translator": translator,
     "translator-lstm": translator_lstm,
     "translator-attention": translator_attention,

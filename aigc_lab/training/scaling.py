@@ -23,6 +23,7 @@ import torch
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.files import write_atomically
 from aigc_lab.training.recipe_data import N_SAMPLES
+from aigc_lab.training.recorded import read_results
 from aigc_lab.training.scaling_cells import Documents, Study, run_cell
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights" / "scaling"
@@ -55,9 +56,7 @@ def load_results(study: Study, path: Path | None = None) -> dict[str, Any]:
         ValueError: the file is of other settings or another world.
     """
     path = path or results_file(study)
-    if not path.exists():
-        raise FileNotFoundError(f"there are no results in {path}: make them with `{COMMAND}`")
-    results = json.loads(path.read_text(encoding="utf-8"))
+    results = read_results(path, COMMAND)
     if results["hash"] != hash_of(study):
         raise ValueError(
             f"{path} was made with other settings or another world: delete it and run `{COMMAND}`"

@@ -14,6 +14,7 @@ from aigc_lab.data.sentence_batches import Vocabularies
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tiny_world.settings import SPLITS
 from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.evaluation.masked_words import make_questions, pair_accuracy, score
 from aigc_lab.evaluation.translation import scores_by_split
 from aigc_lab.evaluation.world_probes import (
     excess_loss,
@@ -22,13 +23,15 @@ from aigc_lab.evaluation.world_probes import (
     write_stories,
 )
 from aigc_lab.models.shipped import FOLDER, save_shipped
-from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.making_data import Data
+from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
 from aigc_lab.training.recipes import RECIPES, get_recipe
 from aigc_lab.training.run_folder import read_log
 from aigc_lab.training.running import hash_of_run, run_recipe
 
 N_STORIES, N_READ = 200, 8000
 N_GREEDY, N_BEAMS = 1000, 50  # sentences of each split
+N_MASKED = 200  # stories, with a masked word of each kind
 
 
 def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -43,7 +46,9 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
         The scores. Of a language model: "stories", of `story_scores` for `N_STORIES` plain
         samples, with the loss above the floor on the "n_read" stories among `N_READ` held-out
         documents, which is more exact than that of a probe; and "worlds", of `probe` for each
-        split of the held-out world. Of a translator: "greedy" and "beams", of `scores_by_split`.
+        split of the held-out world. Of a translator: "greedy" and "beams", of `scores_by_split`. Of
+        BERT: "words", of `aigc_lab.evaluation.masked_words.score`, and "pairs", of
+        `pair_accuracy`.
 
     Raises:
         ValueError: the run is of another recipe or not finished, or the recipe is of no world.
@@ -62,6 +67,8 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
     model, data, log = run_recipe(recipe, run, resume=True, show_progress=False)
     if isinstance(recipe.data, PairData):
         scores = _translator_scores(model, data.tokenizer)
+    elif isinstance(recipe.data, MaskedData):
+        scores = _masked_scores(model, data, recipe.data)
     else:
         scores = _language_scores(model, data.tokenizer, recipe.data)
     notes = {"log": log, "scores": scores}
@@ -78,6 +85,16 @@ def _language_scores(model: nn.Module, tokenizer: Tokenizer, data: WorldData) ->
         split: probe(model, tokenizer, data.held_out.replace(split=split)) for split in SPLITS
     }
     return {"stories": stories, "worlds": worlds}
+
+
+def _masked_scores(model: nn.Module, data: Data, told: MaskedData) -> dict[str, Any]:
+    world = TinyWorld(told.held_out)
+    texts = [document.text for document in world.documents(N_MASKED)]
+    by_kind = score(model, data.tokenizer, make_questions(world, texts))
+    return {
+        "words": {kind: found._asdict() for kind, found in by_kind.items()},
+        "pairs": pair_accuracy(model, data.held_out),
+    }
 
 
 def _translator_scores(model: nn.Module, vocabularies: Vocabularies) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from aigc_lab.training.losses import translation_loss
 from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import N_CHINESE, N_ENGLISH, Recipe, get_recipe
+from aigc_lab.training.recorded import read_results
 from aigc_lab.training.run_folder import Progress
 from aigc_lab.training.running import make_model
 
@@ -181,9 +182,7 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there are none; names the command.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"there are no results in {path}: make them with `{COMMAND}`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_results(path, COMMAND)
 
 
 @click.command()

@@ -32,6 +32,7 @@ FULL_CHAPTERS = [
     "language_models",
     "training",
     "decoding",
+    "bert",
 ]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from aigc_lab.training.recipe_data import PairData, TextData
+from aigc_lab.training.recipe_data import MaskedData, PairData, TextData
 from aigc_lab.training.recipes import get_recipe
 
 TEXT = "To be, or not to be: that is the question.\n" * 40
@@ -15,6 +15,13 @@ def tiny(name: str, n_steps: int = 3):
         small = {"d_model": 8, "max_length": 80}
         model = dataclasses.replace(recipe.model, **small)
         data = dataclasses.replace(recipe.data, batch_size=4, n_held_out=8)
+        return dataclasses.replace(recipe, model=model, data=data, training=_short(recipe, n_steps))
+    if isinstance(recipe.data, MaskedData):
+        small = {"d_model": 8, "n_layers": 1, "n_heads": 2, "vocab_size": 400, "pad_token": 396}
+        model = dataclasses.replace(recipe.model, **small)
+        data = dataclasses.replace(
+            recipe.data, batch_size=4, n_held_out=8, vocab_size=400, n_for_tokenizer=50
+        )
         return dataclasses.replace(recipe, model=model, data=data, training=_short(recipe, n_steps))
     small = {"context_length": 32, "d_model": 16, "n_layers": 1, "n_heads": 2}
     if isinstance(recipe.data, TextData):

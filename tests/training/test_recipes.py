@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from aigc_lab.data.tiny_world import lexicon
-from aigc_lab.training.recipe_data import PairData, TextData, WorldData
+from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
 from aigc_lab.training.recipes import PRESETS, RECIPES, Recipe, get_recipe
 
 
@@ -115,7 +115,7 @@ def test_recipes_are_frozen():
     for name in RECIPES:
         recipe = get_recipe(name)
         assert isinstance(recipe, Recipe)
-        assert isinstance(recipe.data, TextData | WorldData | PairData)
+        assert isinstance(recipe.data, TextData | WorldData | PairData | MaskedData)
         with pytest.raises(dataclasses.FrozenInstanceError):
             recipe.lr = 1.0
         hash(recipe)

@@ -11,6 +11,7 @@ from small_recipes import tiny
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tiny_world.settings import SPLITS
 from aigc_lab.data.tiny_world.translation import SPLITS as PAIR_SPLITS
+from aigc_lab.evaluation.masked_words import pair_accuracy
 from aigc_lab.evaluation.world_probes import excess_loss
 from aigc_lab.models.shipped import load_shipped, shipped_notes
 from aigc_lab.training import recipes, shipping
@@ -96,6 +97,21 @@ def test_a_translator_is_shipped_with_its_scores(tmp_path, monkeypatch):
     for ours, theirs in zip(model.parameters(), read.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # float16
     assert shipped_notes("translator", tmp_path / "weights")["log"] == log
+
+
+def test_a_bert_is_shipped_with_its_scores(tmp_path, monkeypatch):
+    recipe = tiny("bert")
+    monkeypatch.setitem(recipes.RECIPES, "bert", lambda preset: recipe)
+    monkeypatch.setattr(shipping, "N_MASKED", 2)
+    # A vocabulary this small cuts names into pieces, which one mask cannot stand for.
+    monkeypatch.setattr(shipping, "score", lambda model, tokenizer, questions: {})
+    model, data, _ = run_recipe(recipe, tmp_path / "run", show_progress=False)
+    scores = shipping.ship("bert", tmp_path / "run", tmp_path / "weights")
+    assert scores == {"words": {}, "pairs": pair_accuracy(model, data.held_out)}
+    read, tokenizer = load_shipped("bert", tmp_path / "weights")
+    assert read.config == model.config and tokenizer.special_tokens == data.tokenizer.special_tokens
+    for ours, theirs in zip(model.parameters(), read.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # float16
 
 
 def test_what_has_no_world_cannot_be_probed(tmp_path):
