@@ -72,12 +72,12 @@ def _weights(draw, C_in, C):
 def lstm_step(
     x: np.ndarray, h: np.ndarray, c: np.ndarray, W: np.ndarray, U: np.ndarray, b: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x (C_in,), h and c (C,), W (4C, C_in), U (4C, C), b (4C,) to h' and c' (C,)."""
+    """x (C_in,), h, c (C,), W (4C, C_in), U (4C, C), b (4C,) to h', c' (C,)."""
+    i, f, g, o = np.split(W @ x + U @ h + b, 4)
 
     def sigmoid(z):
         return 1 / (1 + np.exp(-z))
 
-    i, f, g, o = np.split(W @ x + U @ h + b, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
 
@@ -139,7 +139,7 @@ def _queries(draw):
 def additive_weights(
     q: np.ndarray, memory: np.ndarray, W: np.ndarray, U: np.ndarray, v: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """q (C,), memory (S, C), W and U (C, C), v (C,), mask (S,) to weights (S,)."""
+    """q (C,), memory (S, C), W, U (C, C), v (C,), mask (S,) to weights (S,)."""
     scores = np.tanh(memory @ U.T + W @ q) @ v
     scores = np.where(mask, scores, -np.inf)
     weights = np.exp(scores - scores.max())
@@ -199,12 +199,11 @@ def _translations(draw):
     ],
 )
 def count_ngrams_for_bleu(translation: list, reference: list, n: int) -> tuple[int, int]:
-    """Number of n-grams of the translation that are right, and of all it has."""
-
-    def ngrams(words):
-        return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-
-    made, wanted = ngrams(translation), ngrams(reference)
+    """Number of the translation's n-grams that are right, and of all."""
+    made, wanted = (
+        Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+        for words in (translation, reference)
+    )
     return (made & wanted).total(), made.total()
 
 
@@ -342,7 +341,7 @@ def _padded(draw):
 def three_masks(
     source: torch.Tensor, T: int, pad: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Masks of the encoder, of the decoder's self-attention, and of the cross-attention."""
+    """Masks of encoder, decoder (self-attention) and cross-attention."""
     real = (source != pad)[:, None, None, :]
     causal = torch.ones(T, T, dtype=torch.bool).tril()[None, None]
     return real, causal, real
@@ -403,13 +402,14 @@ def _streams(draw):
 )
 def sub_layer(x: np.ndarray, W: np.ndarray, is_pre: bool) -> np.ndarray:
     """x (S, C), W (C, C) to (S, C)."""
+    epsilon = 1e-5
 
     def f(x):
         return np.maximum(0, x @ W)
 
     def norm(x):
         x = x - x.mean(axis=-1, keepdims=True)
-        return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
+        return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + epsilon)
 
     return x + f(norm(x)) if is_pre else norm(x + f(x))
 

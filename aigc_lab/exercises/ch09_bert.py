@@ -1,5 +1,7 @@
 """Exercises of chapter 09, BERT."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -85,7 +87,7 @@ def _rows_to_hide(draw):
 
 @exercise(
     title="80, 10, 10",
-    minutes=10,
+    minutes=5,
     statement=r"""
     Apply BERT's rule at the places that are `chosen`. `fate` holds a lot between 0 and 1 for each
     token: below 0.8 the token becomes `mask_token`, from there to below 0.9 the token that stands
@@ -464,6 +466,119 @@ def permutation_masks(order: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 # ------------------------------------------------------------------------------------- in words
 
+# ---------------------------------------------------------------------------------- a whole block
+
+
+def _blocks(draw):
+    yield Case("one token, one head", *_block(draw, 1, 2), [1], 1)
+    yield Case("one head", *_block(draw, 3, 4), [1, 1, 1], 1)
+    yield Case("two heads, padding", *_block(draw, 5, 6), [1, 1, 1, 0, 0], 2)
+    yield Case("four heads", *_block(draw, draw.integer(3, 6), 8), None, 4)
+
+
+def _block(draw, T, C):
+    weights = {name: draw.array(C, C, scale=0.5) for name in "qkvo"}
+    weights |= {"up": draw.array(C, 2 * C, scale=0.5), "down": draw.array(2 * C, C, scale=0.5)}
+    return draw.array(T, C), weights
+
+
+@exercise(
+    title="A block of BERT from nothing",
+    minutes=60,
+    statement=r"""
+    Write a block of BERT in numpy, post-norm, for one row: self-attention in both directions, then
+    the feed-forward network $\mathrm{gelu}(x W_{up}) W_{down}$, each as $N(x + f(x))$. Nobody looks
+    at padding: `mask` has 1 for a token and 0 for padding, or is None if there is none. The layer
+    norm $N$ has no scale and shift, and $10^{-12}$ under the root; gelu(x) is $x$ times the
+    probability that a standard normal number is below $x$, $(1 + \mathrm{erf}(x/\sqrt 2))/2$.
+    There are no biases: a projection is `x @ w["q"]`. `w` holds "q", "k", "v", "o", each $(C, C)$,
+    and "up" and "down", $(C, F)$ and $(F, C)$. The columns of a query, key or value belong to the
+    heads in order, $D = C/H$ to each; scores are divided by $\sqrt D$.
+    """,
+    hints=[
+        "`x.reshape(T, H, D).transpose(1, 0, 2)` is (H, T, D).",
+        "Set the scores of hidden *keys*, the columns, to `-np.inf` before the softmax.",
+        "`np.vectorize(math.erf)` takes arrays.",
+    ],
+    cases=_blocks,
+    returns="T C",
+    equivalent={
+        "`(x ** 2).mean(axis=-1, keepdims=True)` → `(x ** 2).mean(axis=1, keepdims=True)`": (
+            "of two axes the last is number 1"
+        ),
+        "`x.mean(axis=-1, keepdims=True)` → `x.mean(axis=1, keepdims=True)`": (
+            "of two axes the last is number 1"
+        ),
+        "`scores - scores.max(axis=-1, keepdims=True)` → "
+        "`scores + scores.max(axis=-1, keepdims=True)`": (
+            "a softmax does not see what is added to all; small scores do not overflow"
+        ),
+        "`C // n_heads` → `C / n_heads`": "the heads divide the width",
+        "`y.reshape(T, n_heads, -1)` → `y.reshape(T, n_heads, -2)`": (
+            "numpy takes any negative length as the one to be found"
+        ),
+    },
+    mistakes=[
+        Mistake("You did not hide the padding.", "np.where(real, scores, -np.inf)", "scores"),
+        Mistake(
+            "You hid what padding *asks* (rows), and not where others look (columns).",
+            "np.where(real, scores, -np.inf)",
+            "np.where(real[:, None], scores, -1e9)",
+        ),
+        Mistake(
+            "You put in a causal mask; BERT looks in both directions.",
+            "np.where(real, scores, -np.inf)",
+            "np.where(real & np.tril(np.ones((T, T), dtype=bool)), scores, -np.inf)",
+        ),
+        Mistake(
+            "You normalise before each part (pre-norm); BERT does it after the addition.",
+            "x = norm(x + attention(x))\n    hidden = x @",
+            "x = x + attention(norm(x))\n    hidden = norm(x) @",
+            "return norm(x + gelu",
+            "return (x + gelu",
+        ),
+        Mistake("You divided by √C; each head has D = C/H numbers.", "C // n_heads", "C"),
+        Mistake(
+            "You cut the heads by `reshape` alone, without `transpose`: that mixes tokens.",
+            "y.reshape(T, n_heads, -1).transpose(1, 0, 2)",
+            "y.reshape(n_heads, T, -1)",
+        ),
+        Mistake(
+            "You used ReLU, as the Transformer of 2017; BERT has GELU.",
+            "gelu @",
+            "np.maximum(0, hidden) @",
+        ),
+        Mistake("You left out the second residual connection.", "norm(x + gelu", "norm(gelu"),
+    ],
+)
+def bert_block(
+    x: np.ndarray, w: dict[str, np.ndarray], mask: list[int] | None, n_heads: int
+) -> np.ndarray:
+    """x (T, C), mask (T,) to (T, C)."""
+    T, C = x.shape
+    real = np.ones(T, dtype=bool) if mask is None else np.array(mask, dtype=bool)
+
+    def norm(x):
+        x = x - x.mean(axis=-1, keepdims=True)
+        return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-12)
+
+    def heads(y):
+        return y.reshape(T, n_heads, -1).transpose(1, 0, 2)
+
+    def attention(x):
+        q, k, v = (heads(x @ w[name]) for name in "qkv")
+        scores = q @ k.transpose(0, 2, 1) / np.sqrt(C // n_heads)
+        scores = np.where(real, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+        return (weights @ v).transpose(1, 0, 2).reshape(T, C) @ w["o"]
+
+    x = norm(x + attention(x))
+    hidden = x @ w["up"]
+    gelu = hidden * (1 + np.vectorize(math.erf)(hidden / np.sqrt(2))) / 2
+    return norm(x + gelu @ w["down"])
+
+
 why_not_write = question(
     "why_not_write",
     title="Why does BERT not write?",
@@ -476,8 +591,8 @@ why_not_write = question(
     answer=r"""
     BERT has seen masks with words on *both* sides, and a row that ends with [SEP]. A mask at the
     end, with nothing after it, is a question that it was hardly ever asked; it often takes the mask
-    for the last word of a text. And it has learned p(word | all others), which are not the factors
-    of the probability of a text, as p(word | words before it) are.
+    for the last word of a text. What it answers is p(word | words before it, *and the text ends
+    here*). A writer needs p(word | words before it), whatever comes after.
 
     It is slower because every new word changes the vectors of *all* words: they look at it, too.
     So keys and values cannot be kept from step to step, and each word costs a pass over the whole

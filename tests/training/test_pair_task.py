@@ -37,9 +37,10 @@ def test_every_way_has_a_number_for_each_seed_and_its_own_stories(losses):
     assert len({value for values in found["masked_loss"].values() for value in values}) == 6
     assert len(losses) == 3 * 2 * len(WAYS)
     for number, (pairing, loss) in enumerate(WAYS.values()):
-        batch, used = losses[3 * number]
-        assert used is loss
-        assert (batch.labels == 1).any() == (pairing == "next")
+        steps = losses[3 * number : 3 * number + 3]
+        assert all(used is loss for _, used in steps)
+        labels = torch.cat([batch.labels for batch, _ in steps])
+        assert (labels == 1).any() == (pairing == "next")
     assert not torch.equal(losses[0][0].tokens, losses[9][0].tokens)  # another seed
     assert run(SMALL, show_progress=False) == found
 
