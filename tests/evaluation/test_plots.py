@@ -1,5 +1,7 @@
 """The kinds of picture that several chapters draw."""
 
+import re
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -57,3 +59,21 @@ def test_seed_lines_draw_mean_and_range():
     band = axes.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 1 and band[:, 1].max() == 8
     plt.close("all")
+
+
+def test_a_grid_of_words_has_a_cell_for_each_pair_in_any_script():
+    weights = np.array([[0.0, 1.0, 0.25], [0.5, 0.0, 0.0]])
+    grid = plots.WordGrid(weights, ["灯", "<b>"], ["the", "lamp", "&"], links=[(0, 1)])
+    page = grid._repr_html_()
+    cells = re.findall(r'<td title="([\d.]+)" style="background:(#\w+);border:(\dpx)', page)
+    assert [float(weight) for weight, _, _ in cells] == weights.ravel().tolist()
+    assert [border for _, _, border in cells] == ["1px", "2px", "1px", "1px", "1px", "1px"]
+    colours = [colour for _, colour, _ in cells]
+    assert colours[0] == colours[4] == "#ffffff" and len(set(colours)) == 4
+    assert "灯" in page and "&lt;b&gt;" in page and "&amp;" in page and "<b>" not in page
+    assert repr(grid) == "灯 → lamp, <b> → the"
+
+
+def test_a_grid_with_too_few_words_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), but there are 2 rows and 2 columns"):
+        plots.WordGrid(np.zeros((2, 3)), ["a", "b"], ["c", "d"])
