@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from aigc_lab.models.transformer import check_tokens
+from aigc_lab.models.transformer import check_start, check_tokens
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class RecurrentConfig:
         attention: whether the decoder looks at all of the encoder's states.
         max_length: most tokens of a sentence.
         pad_token: id that fills short rows.
+        start_token: id with which the decoder's input begins; a target without it is refused.
+            None leaves that unchecked.
 
     Raises:
         ValueError: a size below 1, an odd width (the encoder reads in two directions, each with
@@ -40,6 +42,7 @@ class RecurrentConfig:
     attention: bool = True
     max_length: int = 128
     pad_token: int = 0
+    start_token: int | None = None
 
     def __post_init__(self) -> None:
         if self.d_model < 2 or self.d_model % 2:
@@ -211,9 +214,10 @@ class RecurrentTranslator(nn.Module):
         """Logits `(B, T, V)`, and the attention's weights `(B, 1, T, S)` if there is one.
 
         Raises:
-            ValueError: as `encode`.
+            ValueError: as `encode`, or a target that does not begin with the start token.
         """
         check_tokens(target, self.config.target_vocab_size, self.config.max_length, "target")
+        check_start(target, self.config.start_token)
         states, first = memory
         shown, _ = self.decoder(self.target_embedding(target), state=first)
         maps = []

@@ -40,6 +40,8 @@ class TransformerConfig:
             training.
         max_length: most tokens of a sentence, source or target.
         pad_token: id that fills short rows, in both languages; nobody looks at it.
+        start_token: id with which the decoder's input begins; a target without it is refused.
+            None leaves that unchecked.
         norm_eps: added to the variance in the layer norms.
 
     Raises:
@@ -57,6 +59,7 @@ class TransformerConfig:
     dropout: float = 0.0
     max_length: int = 128
     pad_token: int = 0
+    start_token: int | None = None
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -135,7 +138,8 @@ class Transformer(nn.Module):
         """Logits `(B, T, V)`, and of each layer the cross-attention's weights `(B, H, T, S)`.
 
         Raises:
-            ValueError: as `encode`, or `memory` and mask of other shapes.
+            ValueError: as `encode`, `memory` and mask of other shapes, or a target that does not
+                begin with the start token.
         """
         B, T = target.shape
         if memory.shape[0] != B or source_mask.shape != (B, 1, 1, memory.shape[1]):
@@ -145,6 +149,7 @@ class Transformer(nn.Module):
                 "from encode"
             )
         x = self._embed(target, self.target_embedding, "target")
+        check_start(target, self.config.start_token)
         mask = causal_mask(T, device=target.device)
         maps = []
         for layer in self.decoder:
@@ -237,6 +242,18 @@ def feed_forward(config: TransformerConfig) -> nn.Sequential:
 def make_norm(config: TransformerConfig) -> nn.LayerNorm:
     """A layer norm over the width."""
     return nn.LayerNorm(config.d_model, eps=config.norm_eps)
+
+
+def check_start(target: torch.Tensor, start_token: int | None) -> None:
+    """Raise ValueError unless each row of a target `(B, T)` begins with the start token."""
+    if start_token is None or bool((target[:, 0] == start_token).all()):
+        return
+    row = int((target[:, 0] != start_token).nonzero()[0, 0])
+    raise ValueError(
+        f"target row {row} begins with the id {int(target[row, 0])} and not with "
+        f"start_token={start_token}: the decoder reads what it is to predict moved one place to "
+        "the right, behind the start token"
+    )
 
 
 def check_tokens(tokens: torch.Tensor, vocab_size: int, max_length: int, name: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aigc_lab.data.sentence_batches import START
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.bert import BERTConfig
@@ -205,7 +206,7 @@ def bert(preset: str) -> Recipe:
 
 def translator(preset: str) -> Recipe:
     """A Transformer that translates the tiny world's English into Chinese."""
-    words = {"source_vocab_size": N_ENGLISH, "target_vocab_size": N_CHINESE}
+    words = {"source_vocab_size": N_ENGLISH, "target_vocab_size": N_CHINESE, "start_token": START}
     size = _choose(preset, quick={"d_model": 64, "n_layers": 1}, full={"d_model": 128})
     return _translating("translator", preset, TransformerConfig(**words, **size))
 
@@ -222,7 +223,9 @@ def translator_attention(preset: str) -> Recipe:
 
 def _recurrent(name: str, preset: str, *, attention: bool) -> Recipe:
     width = _choose(preset, quick=64, full=128)
-    config = RecurrentConfig(N_ENGLISH, N_CHINESE, d_model=width, attention=attention)
+    config = RecurrentConfig(
+        N_ENGLISH, N_CHINESE, d_model=width, attention=attention, start_token=START
+    )
     return _translating(name, preset, config)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from aigc_lab.models.attention import MultiHeadAttention, causal_mask
+from aigc_lab.models.recurrent import RecurrentConfig, RecurrentTranslator
 from aigc_lab.models.transformer import (
     DecoderLayer,
     EncoderLayer,
@@ -271,3 +272,16 @@ def test_clear_errors_of_the_model():
     memory, mask = model.encode(fine)
     with pytest.raises(ValueError, match="take both from encode"):
         model.decode(torch.tensor([[1], [1]]), memory, mask)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "recurrent"])
+def test_a_target_without_its_start_token_is_refused(kind):
+    settings = {"d_model": 8, "start_token": 1}
+    if kind == "transformer":
+        model = Transformer(TransformerConfig(9, 9, n_heads=2, **settings))
+    else:
+        model = RecurrentTranslator(RecurrentConfig(9, 9, **settings))
+    source = torch.tensor([[3, 4], [5, 6]])
+    model(source, torch.tensor([[1, 4], [1, 0]]))
+    with pytest.raises(ValueError, match=r"row 1 begins with the id 4 and not with start_token=1"):
+        model(source, torch.tensor([[1, 4], [4, 2]]))
