@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from aigc_lab.data.tiny_world import lexicon
+from aigc_lab.data.tiny_world import chinese, lexicon
 from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
 from aigc_lab.training.recipes import PRESETS, RECIPES, Recipe, get_recipe
 
@@ -119,3 +119,16 @@ def test_recipes_are_frozen():
         with pytest.raises(dataclasses.FrozenInstanceError):
             recipe.lr = 1.0
         hash(recipe)
+
+
+@pytest.mark.parametrize("name", ["translator", "translator-lstm"])
+def test_the_hash_changes_with_a_word_of_either_language(name, monkeypatch):
+    before = get_recipe(name).sha256()
+    with monkeypatch.context() as patch:
+        patch.setitem(chinese.TIMES, "yesterday", "昨日")
+        assert get_recipe(name).sha256() != before
+    with monkeypatch.context() as patch:
+        patch.setattr(lexicon, "COLOURS", (*lexicon.COLOURS[:-1], "grey"))
+        patch.setitem(chinese.COLOURS, "grey", "灰色的")
+        assert get_recipe(name).sha256() != before
+    assert get_recipe(name).sha256() == before

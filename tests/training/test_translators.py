@@ -50,7 +50,13 @@ def test_every_cell_is_made_and_a_stopped_comparison_goes_on(tmp_path, short, mo
         patch.setattr(Comparison, "_losses", stop_at_third)
         run(SMALL, path, show_progress=False)
     kept = load_results(path)["runs"]
-    found = run(SMALL, path, resume=True, show_progress=False)
+    remade = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Comparison, "_losses", lambda self, r: remade.append(r.name) or losses(self, r)
+        )
+        found = run(SMALL, path, resume=True, show_progress=False)
+    assert len(remade) == 6 and not kept.keys() & set(remade)
     assert found == load_results(path)
     runs = found["runs"]
     assert len(runs) == 2 * (len(KINDS) + 1 + 4)
