@@ -101,10 +101,10 @@ def shakespeare_baseline(preset: str) -> Recipe:
 def shakespeare(preset: str) -> Recipe:
     """Tiny Shakespeare with what has been learned since GPT-2.
 
-    A step costs twice as much as the baseline's, mostly for Muon's matrix products; 1,000 of them
+    A step costs twice as much as the baseline's, mostly for Muon's matrix products; 920 of them
     take a little less time than its 2,000.
     """
-    n_steps = _choose(preset, quick=250, full=1000)
+    n_steps = _choose(preset, quick=250, full=920)
     return Recipe(
         name="shakespeare",
         preset=preset,
