@@ -26,6 +26,7 @@ from aigc_lab.data.tiny_world import Impossible, TinyWorld, lexicon
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.evaluation.story_likelihood import WORD, story_log_prob
 from aigc_lab.models.bert_pretraining import BERTForPretraining
+from aigc_lab.models.modes import evaluation_mode
 
 TEMPLATES = (
     *lexicon.OPENINGS,
@@ -173,19 +174,17 @@ def answers(
     model: BERTForPretraining, tokenizer: Tokenizer, questions: Sequence[Question]
 ) -> torch.Tensor:
     """Log-probabilities of the model for the masked places, `(N, V)`."""
-    is_training = model.training
-    model.eval()
     found = []
-    for start in range(0, len(questions), 64):
-        some = [masked_place(tokenizer, question) for question in questions[start : start + 64]]
-        tokens, mask, segments = encode_pairs(
-            tokenizer, [parts for parts, _, _ in some], model.config.max_length
-        )
-        rows, places = torch.arange(len(some)), torch.tensor([place for _, place, _ in some])
-        tokens[rows, places] = tokenizer.special_tokens[MASK]
-        states = model.bert(tokens, mask, segments).last_hidden_state
-        found.append(model.predict(states[rows, places]).log_softmax(-1))
-    model.train(is_training)
+    with evaluation_mode(model):
+        for start in range(0, len(questions), 64):
+            some = [masked_place(tokenizer, question) for question in questions[start : start + 64]]
+            tokens, mask, segments = encode_pairs(
+                tokenizer, [parts for parts, _, _ in some], model.config.max_length
+            )
+            rows, places = torch.arange(len(some)), torch.tensor([place for _, place, _ in some])
+            tokens[rows, places] = tokenizer.special_tokens[MASK]
+            states = model.bert(tokens, mask, segments).last_hidden_state
+            found.append(model.predict(states[rows, places]).log_softmax(-1))
     return torch.cat(found)
 
 
@@ -223,11 +222,9 @@ def score(
 @torch.no_grad()
 def pair_accuracy(model: BERTForPretraining, batches: Iterable[MaskedBatch]) -> float:
     """Share of pairs of which the model says rightly whether the second part follows."""
-    is_training = model.training
-    model.eval()
     right = []
-    for batch in batches:
-        out = model.bert(batch.tokens, batch.attention_mask, batch.segments)
-        right.append(model.seq_relationship(out.pooler_output).argmax(-1) == batch.labels)
-    model.train(is_training)
+    with evaluation_mode(model):
+        for batch in batches:
+            out = model.bert(batch.tokens, batch.attention_mask, batch.segments)
+            right.append(model.seq_relationship(out.pooler_output).argmax(-1) == batch.labels)
     return torch.cat(right).float().mean().item()
