@@ -76,6 +76,7 @@ class StoryPairs:
             half of the pairs are swapped; "true", all are as they were told.
         share: of the tokens that are chosen.
         seed: of cuts, pairs and masks.
+        first_step: of the source that is step 0 here, so that two trainings share no story.
 
     Raises:
         ValueError: a tokenizer without the special tokens, or a setting that is impossible.
@@ -91,6 +92,7 @@ class StoryPairs:
         pairing: str = "next",
         share: float = 0.15,
         seed: int = 0,
+        first_step: int = 0,
     ):
         check_special(tokenizer)
         if not 0 < share <= 1:
@@ -106,9 +108,11 @@ class StoryPairs:
             raise ValueError(f"batch_size={batch_size} must be at least {least}")
         self.world, self.tokenizer, self.batch_size = world, tokenizer, batch_size
         self.max_length, self.pairing, self.share, self.seed = max_length, pairing, share, seed
+        self.first_step = first_step
 
     def pairs(self, step: int) -> tuple[list[tuple[str, str]], list[int]]:
         """The pairs of a step as texts, and their labels."""
+        step += self.first_step
         chance = np.random.default_rng([self.seed, step, 0])
         numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
         parts = [cut(self.world.document(number).text, chance) for number in numbers]
@@ -126,7 +130,7 @@ class StoryPairs:
         """The batch of a step."""
         pairs, labels = self.pairs(step)
         tokens, mask, segments = encode_pairs(self.tokenizer, pairs, self.max_length, shorten=True)
-        chance = np.random.default_rng([self.seed, step, 1])
+        chance = np.random.default_rng([self.seed, self.first_step + step, 1])
         tokens, targets = mask_tokens(tokens, self.tokenizer, chance, self.share)
         return MaskedBatch(tokens, targets, mask, segments, torch.tensor(labels))
 

@@ -256,6 +256,19 @@ class Tokenizer:
             )
         return self.vocabulary[index]
 
+    def with_special_tokens(self, names: Sequence[str]) -> "Tokenizer":
+        """The same tokenizer with more special tokens, whose ids follow all others.
+
+        Raises:
+            ValueError: a name that is empty or there already.
+        """
+        return Tokenizer(
+            self.merges,
+            pattern=self.pattern,
+            alphabet=self.alphabet,
+            special_tokens=[*self.special_tokens, *names],
+        )
+
     # ---------------------------------------------------------------- files
 
     def save(self, path: str | Path) -> None:

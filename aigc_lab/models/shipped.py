@@ -142,6 +142,15 @@ def shipped_notes(name: str, folder: str | Path = FOLDER) -> dict[str, Any]:
     return {**config["notes"], "recipe": config["recipe"], "scores": scores, "log": log}
 
 
+def weights_hash(name: str, folder: str | Path = FOLDER) -> str:
+    """sha256 of a shipped model's weights, as its configuration has it.
+
+    Raises:
+        ShippedModelError: it is missing or damaged.
+    """
+    return _read_config(Path(folder) / name)["weights"]
+
+
 def _fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """Give a model its weights; a tied table is stored under the first of its names."""
     wanted = dict(model.named_parameters())  # each once

@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ from aigc_lab.training.run_folder import (
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 
 
+def loss_of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Cross-entropy in nats, summed over the targets of a batch: a scalar tensor."""
+    logits = model(batch.tokens, documents=batch.documents)  # (B, T, V)
+    return F.cross_entropy(
+        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
+    )
+
+
 def train(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -43,7 +51,7 @@ def train(
     settings: TrainSettings,
     folder: str | Path,
     *,
-    loss: Loss | None = None,
+    loss: Loss = loss_of_batch,
     evaluate: Callable[[nn.Module], float] | None = None,
     resume: bool = False,
     show_progress: bool = True,
@@ -90,7 +98,7 @@ def train(
     with bar, watch_ctrl_c() as ctrl_c, open(folder / LOG_FILE, "a", encoding="utf-8") as log:
         while progress.step < settings.n_steps:
             mean, norm = training_step(
-                model, optimizers, rates, source, settings, progress, loss or loss_of_batch
+                model, optimizers, rates, source, settings, progress, loss
             )
             is_last = progress.step == settings.n_steps
             eval_loss = None
@@ -118,14 +126,6 @@ def train(
     return read_log(folder)
 
 
-def loss_of_batch(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Cross-entropy in nats, summed over the targets of a batch: a scalar tensor."""
-    logits = model(batch.tokens, documents=batch.documents)  # (B, T, V)
-    return F.cross_entropy(
-        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=NO_TARGET, reduction="sum"
-    )
-
-
 @torch.no_grad()
 def mean_loss(model: nn.Module, batches: Iterable[AnyBatch], loss: Loss = loss_of_batch) -> float:
     """Cross-entropy in nats per target over several batches, without dropout.
@@ -142,6 +142,34 @@ def mean_loss(model: nn.Module, batches: Iterable[AnyBatch], loss: Loss = loss_o
     if not count:
         raise ValueError("there is no target in any batch: nothing to take the mean of")
     return total / count
+
+
+def training_steps(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    source: Source,
+    settings: TrainSettings,
+    loss: Loss = loss_of_batch,
+) -> Iterator[tuple[Progress, float]]:
+    """Train without a folder, and stop after each step, so that the caller can look at the model.
+
+    Args:
+        model, optimizers, source, settings, loss: as in `train`; nothing is logged or saved.
+
+    Yields:
+        How far it has come (`seconds` without the caller's own work), and the loss before the
+        step in nats per target.
+
+    Raises:
+        ValueError, FloatingPointError, MemoryError: as `train`.
+    """
+    rates, progress = highest_rates(optimizers), Progress()
+    while progress.step < settings.n_steps:
+        start = time.perf_counter()
+        mean, _ = training_step(model, optimizers, rates, source, settings, progress, loss)
+        progress.seconds += time.perf_counter() - start
+        yield progress, mean
+    model.eval()
 
 
 # ------------------------------------------------------------------------------------------ a step

@@ -10,7 +10,6 @@ is learned too and not only the answer. What is measured is always the loss of t
 """
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +23,13 @@ from aigc_lab.data.batches import PackedDocuments
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.questions import Question, answers
 from aigc_lab.data.tokenizer import Tokenizer
-from aigc_lab.files import write_atomically
 from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.gpt import GPT, GPTConfig
-from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.making_data import make_tokenizer, only_answers, packed_documents
 from aigc_lab.training.optimizers import make_optimizers
-from aigc_lab.training.recorded import read_results
-from aigc_lab.training.run_folder import Progress, TrainSettings
+from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "needle" / "results.json"
 COMMAND = "python -m aigc_lab.training.needle"
@@ -109,12 +107,10 @@ def run(study: Needle, show_progress: bool = True) -> dict[str, Any]:
         model = GPT(dataclasses.replace(study.model, **start))
         source = _packed(study, tokenizer, study.world, study.n_documents, answers_only)
         optimizers = make_optimizers(model, study.lr, muon=True, muon_lr=study.muon_lr)
-        rates, progress = highest_rates(optimizers), Progress()
         settings = TrainSettings(study.n_steps, n_warmup=min(20, study.n_steps), last_rate=1.0)
         found = []
-        for step in range(study.n_steps):
-            training_step(model, optimizers, rates, source, settings, progress)
-            if (step + 1) % study.measure_every == 0:
+        for progress, _ in training_steps(model, optimizers, source, settings):
+            if progress.step % study.measure_every == 0:
                 loss = mean_loss(model, [measured]) * tokens_per_answer
                 found.append(round(loss - answer_floor(), 4))
             bar.update()
@@ -159,9 +155,7 @@ def _packed(
 def main(results: Path) -> None:
     """Run the comparison and write its results."""
     torch.set_num_threads(1)
-    found = run(Needle())
-    results.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(results, json.dumps(found, indent=1).encode())
+    write_results(results, run(Needle()))
 
 
 if __name__ == "__main__":

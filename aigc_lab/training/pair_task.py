@@ -8,7 +8,6 @@ same pairs without it. All are tested on the masked words of whole stories. What
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,12 @@ from aigc_lab.data.masking import PAD, StoryPairs, make_masking_tokenizer
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.evaluation.masked_words import pair_accuracy
-from aigc_lab.files import write_atomically
 from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.bert_pretraining import BERTForPretraining, masked_loss, pretraining_loss
-from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.optimizers import make_optimizers
-from aigc_lab.training.recorded import read_results
-from aigc_lab.training.run_folder import Progress, TrainSettings
+from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "pair_task" / "results.json"
 COMMAND = "python -m aigc_lab.training.pair_task"
@@ -132,27 +130,13 @@ def train(task: PairTask, tokenizer: Tokenizer, way: str, seed: int) -> BERTForP
         task.batch_size,
         max_length=task.max_length,
         pairing=pairing,
+        first_step=seed * task.n_steps,
     )
     optimizers = make_optimizers(model, task.lr, weight_decay=0.01, muon=True)
-    rates = highest_rates(optimizers)
     settings = TrainSettings(task.n_steps, n_warmup=task.n_warmup)
-    progress = Progress()
-    own_part = _From(source, seed * task.n_steps)
-    for _ in range(task.n_steps):
-        training_step(model, optimizers, rates, own_part, settings, progress, loss)
-    return model.eval()
-
-
-@dataclass(frozen=True)
-class _From:
-    """The batches of a source from some step on."""
-
-    source: StoryPairs
-    first: int
-
-    def batch(self, step: int):
-        """The batch of a step."""
-        return self.source.batch(self.first + step)
+    for _ in training_steps(model, optimizers, source, settings, loss):
+        pass
+    return model
 
 
 def load_results(path: Path = RESULTS) -> dict[str, Any]:
@@ -169,9 +153,7 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
 def main(results: Path) -> None:
     """Run the comparison and write its results."""
     torch.set_num_threads(1)
-    found = run(PairTask())
-    results.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(results, json.dumps(found, indent=1).encode())
+    write_results(results, run(PairTask()))
 
 
 if __name__ == "__main__":

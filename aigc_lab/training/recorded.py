@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aigc_lab.files import write_atomically
+
 
 def read_results(path: Path, command: str) -> dict[str, Any]:
     """Recorded results.
@@ -18,3 +20,9 @@ def read_results(path: Path, command: str) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"there are no results in {path}: make them with `{command}`")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_results(path: Path, found: dict[str, Any]) -> None:
+    """Write results, whole or not at all; the folder is made if it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1).encode())

@@ -12,6 +12,8 @@ from aigc_lab.data.sentence_batches import Vocabularies
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.files import write_atomically
 from aigc_lab.models.kinds import build_model, load_tokenizer
+from aigc_lab.models.shipped import load_shipped
+from aigc_lab.models.starting import start_from
 from aigc_lab.training.loop import mean_loss, train
 from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
@@ -71,9 +73,16 @@ def run_recipe(
 
 
 def make_model(recipe: Recipe) -> nn.Module:
-    """The model before its first step."""
+    """The model before its first step.
+
+    Raises:
+        ShippedModelError: the one to start from is missing; names the command that trains it.
+    """
     torch.manual_seed(recipe.seed)
-    return build_model(recipe.model)
+    model = build_model(recipe.model)
+    if recipe.start is not None:
+        start_from(model, load_shipped(recipe.start)[0])
+    return model
 
 
 def refuse_existing_run(folder: str | Path) -> None:

@@ -12,7 +12,6 @@ What is measured lies in `aigc_lab/weights/translators/results.json`; chapter 05
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,13 @@ from tqdm import tqdm
 
 from aigc_lab.data.tiny_world.translation import SentencePairs
 from aigc_lab.evaluation.translation import SEED, scores_by_split, translation_scores
-from aigc_lab.files import write_atomically
 from aigc_lab.models.transformer import TransformerConfig
-from aigc_lab.training.loop import highest_rates, mean_loss, training_step
+from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.losses import translation_loss
 from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import N_CHINESE, N_ENGLISH, Recipe, get_recipe
-from aigc_lab.training.recorded import read_results
-from aigc_lab.training.run_folder import Progress
+from aigc_lab.training.recorded import read_results, write_results
 from aigc_lab.training.running import make_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "translators" / "results.json"
@@ -138,14 +135,10 @@ def steps_of(recipe: Recipe) -> Iterator[Run]:
     """Train by a recipe, and stop after each step to look at the model."""
     data, model = make_data(recipe), make_model(recipe)
     optimizers = make_optimizers(model, recipe.lr, weight_decay=recipe.weight_decay)
-    rates, progress, run = highest_rates(optimizers), Progress(), Run(model, data)
-    while progress.step < recipe.training.n_steps:
-        start = time.perf_counter()
-        run.loss, _ = training_step(
-            model, optimizers, rates, data.source, recipe.training, progress, data.loss
-        )
-        run.seconds += time.perf_counter() - start
-        run.step = progress.step
+    run = Run(model, data)
+    steps = training_steps(model, optimizers, data.source, recipe.training, data.loss)
+    for progress, loss in steps:
+        run.step, run.loss, run.seconds = progress.step, loss, progress.seconds
         yield run
 
 
@@ -167,12 +160,11 @@ def run(
         if before["settings"] != found["settings"]:
             raise ValueError(f"{path} has other settings: remove it, or leave out --resume")
         found = before
-    path.parent.mkdir(parents=True, exist_ok=True)
     for name, make in (bar := tqdm(list(comparison.cells()), disable=not show_progress)):
         bar.set_description(name)
         if name not in found["runs"]:
             found["runs"][name] = make()
-            write_atomically(path, json.dumps(found, indent=1).encode())
+            write_results(path, found)
     return found
 
 

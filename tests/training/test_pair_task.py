@@ -19,13 +19,13 @@ SMALL = PairTask(
 def losses(monkeypatch):
     """What each training step was given."""
     seen = []
-    step = pair_task.training_step
+    steps = pair_task.training_steps
 
-    def watched(model, optimizers, rates, source, settings, progress, loss):
-        seen.append((source.batch(progress.step), loss))
-        return step(model, optimizers, rates, source, settings, progress, loss)
+    def watched(model, optimizers, source, settings, loss):
+        seen.extend((source.batch(step), loss) for step in range(settings.n_steps))
+        return steps(model, optimizers, source, settings, loss)
 
-    monkeypatch.setattr(pair_task, "training_step", watched)
+    monkeypatch.setattr(pair_task, "training_steps", watched)
     return seen
 
 
