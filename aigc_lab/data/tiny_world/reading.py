@@ -63,8 +63,13 @@ class Reading:
         return not self.mistakes and not self.contradictions
 
 
-def read_story(text: str) -> Reading:
-    """Read a story (the part before any question)."""
+def read_story(text: str, is_whole: bool = True) -> Reading:
+    """Read a story (the part before any question).
+
+    Args:
+        text: of the story.
+        is_whole: whether it must have a wish and an end; a scene need not.
+    """
     reading = Reading()
     sentences = re.findall(r"[^.]*\.|[^.]+$", text.strip())
     for number, sentence in enumerate(sentences):
@@ -75,13 +80,13 @@ def read_story(text: str) -> Reading:
         if isinstance(fact, str):
             reading.mistakes.append(f"{sentence!r}: {fact}")
             continue
-        if problem := _out_of_place(fact, reading.state):
+        if problem := _out_of_place(fact, reading.state, is_whole):
             reading.mistakes.append(f"{sentence!r}: {problem}")
         elif problem := reading.state.objection(fact):
             reading.contradictions.append(f"{sentence!r}: {problem}")
         reading.facts.append(fact)
         reading.state.apply(fact)
-    if not reading.state.is_over:
+    if is_whole and not reading.state.is_over:
         reading.mistakes.append("the story has no end")
     return reading
 
@@ -108,7 +113,7 @@ def _read_sentence(sentence: str, state: State, is_first: bool) -> Fact | str:
     return Fact(kind, **words)
 
 
-def _out_of_place(fact: Fact, state: State) -> str:
+def _out_of_place(fact: Fact, state: State, is_whole: bool) -> str:
     """Why a fact cannot stand here, whatever it says."""
     if state.is_over:
         return "comes after the end"
@@ -117,7 +122,7 @@ def _out_of_place(fact: Fact, state: State) -> str:
         return ""
     if part < before:
         return "comes too late in the story"
-    if part > before + 1 and not (before == 2 and part == 4):
+    if is_whole and part > before + 1 and not (before == 2 and part == 4):
         return "comes too early in the story"
     if part == before == 2:
         return "is a second wish"
