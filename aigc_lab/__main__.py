@@ -12,10 +12,14 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands."""
-        return sorted([*super().list_commands(ctx), "exercises", "train"])
+        return sorted([*super().list_commands(ctx), "chat", "exercises", "train"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name."""
+        if cmd_name == "chat":
+            from aigc_lab.generation.chat_command import chat
+
+            return chat
         if cmd_name == "exercises":
             from aigc_lab.exercises.commands import exercises
 

@@ -4,12 +4,18 @@ The files go to the folder named by the environment variable AIGC_LAB_DATA or, w
 user's cache folder. From a shell: `python -m aigc_lab download tinyshakespeare`.
 """
 
+import hashlib
 import os
+import tempfile
 import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+
+from aigc_lab.files import write_atomically
 
 with warnings.catch_warnings():
     # In Jupyter without widgets pooch's progress bar complains, though we only want its text form.
@@ -25,12 +31,20 @@ class DownloadError(RuntimeError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file: its name here, where it comes from, and what it must be."""
+    """One file: its name here, where it comes from, and what it must be.
+
+    Args:
+        name: here.
+        url: of the file, or of a zip archive that holds it.
+        sha256, size: of the file itself, in hex and in bytes.
+        member: its name in the archive; empty if the address gives the file itself.
+    """
 
     name: str
     url: str
     sha256: str
-    size: int  # bytes
+    size: int
+    member: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,20 @@ DATA_SETS: dict[str, DataSet] = {
                 ),
             ),
         ),
+        DataSet(
+            name="sms-spam",
+            description="short messages, spam or not, collected by Almeida and Hidalgo",
+            licence="CC BY 4.0",
+            files=(
+                RemoteFile(
+                    name="sms_spam.tsv",
+                    url="https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+                    sha256="7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",
+                    size=477_907,
+                    member="SMSSpamCollection",
+                ),
+            ),
+        ),
     )
 }
 
@@ -153,13 +181,10 @@ def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
     if is_good(file, path):
         return path
     try:
-        pooch.retrieve(
-            file.url,
-            known_hash=f"sha256:{file.sha256}",
-            fname=file.name,
-            path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=progress),
-        )
+        if file.member:
+            _retrieve_member(file, folder, progress)
+        else:
+            _retrieve(file.url, f"sha256:{file.sha256}", folder, file.name, progress)
     except requests.HTTPError as error:
         raise DownloadError(
             f"{file.url} cannot be fetched: the server answers {error.response.status_code} "
@@ -184,3 +209,28 @@ def _fetch(file: RemoteFile, folder: Path, progress: bool) -> Path:
             f"it stays so, put a copy with that sha256 at {path}."
         ) from error
     return path
+
+
+def _retrieve(url: str, known_hash: str | None, folder: Path, name: str, progress: bool) -> None:
+    downloader = pooch.HTTPDownloader(progressbar=progress)
+    pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader)
+
+
+def _retrieve_member(file: RemoteFile, folder: Path, progress: bool) -> None:
+    """Fetch an archive, take the file out of it, check it, and throw the archive away.
+
+    Raises:
+        ValueError: no archive, no such member, or another content.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".archive.") as scratch:
+        _retrieve(file.url, None, Path(scratch), "archive.zip", progress)
+        try:
+            with zipfile.ZipFile(Path(scratch) / "archive.zip") as archive:
+                size = archive.getinfo(file.member).file_size
+                content = archive.read(file.member) if size == file.size else b""
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
+            raise ValueError(f"no archive with {file.member}: {error}") from error
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise ValueError(f"{file.member} has another sha256")
+        write_atomically(folder / file.name, content)

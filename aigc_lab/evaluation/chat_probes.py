@@ -59,9 +59,14 @@ def chat_scores(
         What `judge_replies` returns.
     """
     generator = torch.Generator().manual_seed(seed)
-    conversations = [prompt.messages for prompt in prompts]
-    said = replies(model, tokenizer, conversations, sampling, generator=generator)
-    return judge_replies(prompts, said)
+    said: dict[int, Reply] = {}
+    # Replies of one kind are about equally long: a batch takes as long as its longest reply.
+    for kind in sorted({prompt.task.kind for prompt in prompts}):
+        mine = [number for number, prompt in enumerate(prompts) if prompt.task.kind == kind]
+        conversations = [prompts[number].messages for number in mine]
+        found = replies(model, tokenizer, conversations, sampling, generator=generator)
+        said.update(zip(mine, found, strict=True))
+    return judge_replies(prompts, [said[number] for number in range(len(prompts))])
 
 
 def judge_replies(prompts: Sequence[Prompt], said: Sequence[Reply]) -> dict[str, Any]:

@@ -119,22 +119,37 @@ class TokenStrip:
 
     Args:
         tokens: the bytes of each token; bytes that are not whole characters are shown in hex.
+        marked: for each token whether it stands out; the others are then grey.
+
+    Raises:
+        ValueError: another number of marks than of tokens.
     """
 
-    def __init__(self, tokens: Sequence[bytes]):
+    def __init__(self, tokens: Sequence[bytes], marked: Sequence[bool] | None = None):
         self.tokens = [_visible(token) for token in tokens]
+        if marked is not None and len(marked) != len(tokens):
+            raise ValueError(f"marked has {len(marked)} values for {len(tokens)} tokens")
+        self.marked = marked
 
     def __repr__(self) -> str:
-        return "|".join(self.tokens)
+        marked = self.marked or [False] * len(self.tokens)
+        return "|".join(
+            f"*{token}*" if mark else token for token, mark in zip(self.tokens, marked, strict=True)
+        )
 
     def _repr_html_(self) -> str:
         boxes = (
-            f'<span style="background:{_TOKEN_COLOURS[i % len(_TOKEN_COLOURS)]};color:#222;'
+            f'<span style="background:{self._colour(i)};color:#222;'
             'padding:1px 2px;border-radius:3px;margin:1px;display:inline-block;white-space:pre">'
             f"{html.escape(token)}</span>"
             for i, token in enumerate(self.tokens)
         )
         return f'<div style="line-height:1.9;font-family:monospace">{"".join(boxes)}</div>'
+
+    def _colour(self, number: int) -> str:
+        if self.marked is None:
+            return _TOKEN_COLOURS[number % len(_TOKEN_COLOURS)]
+        return _TOKEN_COLOURS[1] if self.marked[number] else "#eeeeee"
 
 
 def _visible(token: bytes) -> str:

@@ -10,6 +10,7 @@ from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.bert_pretraining import BERTForPretraining
 from aigc_lab.models.gpt import GPT, GPTConfig
+from aigc_lab.models.heads import ReaderConfig, SpanReader
 from aigc_lab.models.recurrent import RecurrentConfig, RecurrentTranslator
 from aigc_lab.models.transformer import Transformer, TransformerConfig
 
@@ -17,6 +18,7 @@ from aigc_lab.models.transformer import Transformer, TransformerConfig
 CLASSES: dict[type, type[nn.Module]] = {
     GPTConfig: GPT,
     BERTConfig: BERTForPretraining,
+    ReaderConfig: SpanReader,
     TransformerConfig: Transformer,
     RecurrentConfig: RecurrentTranslator,
 }

@@ -1,6 +1,6 @@
 """Do written steps help a small model to add? At equal examples, and at equal tokens.
 
-    python -m aigc_lab.training.chain_of_thought   # twenty-five minutes, one core; --resume goes on
+    python -m aigc_lab.training.chain_of_thought   # thirty-five minutes, one core; --resume goes on
 
 Small GPTs learn sums of up to three digits from a fixed list of examples, three seeds each: with
 the answer alone, with the steps before it, and with dots in place of the steps, all for the same

@@ -97,9 +97,7 @@ def train(
     start, seconds_before, tokens_before = time.perf_counter(), progress.seconds, progress.tokens
     with bar, watch_ctrl_c() as ctrl_c, open(folder / LOG_FILE, "a", encoding="utf-8") as log:
         while progress.step < settings.n_steps:
-            mean, norm = training_step(
-                model, optimizers, rates, source, settings, progress, loss
-            )
+            mean, norm = training_step(model, optimizers, rates, source, settings, progress, loss)
             is_last = progress.step == settings.n_steps
             eval_loss = None
             if evaluate is not None and (progress.step % evaluate_every == 0 or is_last):

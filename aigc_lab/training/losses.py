@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from aigc_lab.data.sentence_batches import PAD, PairBatch
+from aigc_lab.data.spans import SpanBatch
 
 
 def translation_loss(
@@ -31,3 +32,17 @@ def translation_loss(
         reduction="sum",
         label_smoothing=label_smoothing,
     )
+
+
+def span_loss(model: nn.Module, batch: SpanBatch) -> torch.Tensor:
+    """Mean of the cross-entropies of start and end in nats, summed over the questions: a scalar.
+
+    Args:
+        model: a `SpanReader`.
+        batch: of questions.
+
+    Source: Devlin et al. 2019.
+    """
+    starts, ends = model(batch.tokens, batch.attention_mask, batch.segments, batch.allowed)
+    start_loss = F.cross_entropy(starts, batch.starts, reduction="sum")
+    return (start_loss + F.cross_entropy(ends, batch.ends, reduction="sum")) / 2

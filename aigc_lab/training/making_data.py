@@ -1,6 +1,5 @@
 """Making what a recipe trains on."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,27 +8,40 @@ import torch
 from aigc_lab.data.batches import (
     AnyBatch,
     OneAfterAnother,
-    PackedDocuments,
     Source,
     Windows,
     consecutive_windows,
 )
 from aigc_lab.data.bpe_training import train_bpe
+from aigc_lab.data.chat import START, make_chat_tokenizer
 from aigc_lab.data.download import find_data
 from aigc_lab.data.masking import PAD, StoryPairs, make_masking_tokenizer
 from aigc_lab.data.sentence_batches import PairSource, Vocabularies
+from aigc_lab.data.spans import StoryQuestions
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.data.tiny_world.translation import SentencePairs
 from aigc_lab.data.tokenizer import SINGLE_DIGIT_PATTERN, Tokenizer
 from aigc_lab.models.bert_pretraining import pretraining_loss
+from aigc_lab.models.shipped import load_shipped
 from aigc_lab.training.loop import Loss, loss_of_batch
-from aigc_lab.training.losses import translation_loss
-from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
-from aigc_lab.training.recipes import Recipe
+from aigc_lab.training.losses import span_loss, translation_loss
+from aigc_lab.training.packing import (
+    FAR_AWAY,
+    only_answers,
+    packed_conversations,
+    packed_documents,
+)
+from aigc_lab.training.recipe import Recipe
+from aigc_lab.training.recipe_data import (
+    ConversationData,
+    MaskedData,
+    PairData,
+    SpanData,
+    TextData,
+    WorldData,
+)
 
-START = "<|endoftext|>"  # begins and ends every document
 QUESTIONS_ONLY = (0.0, 1.0, 0.0, 0.0)
-FAR_AWAY = 10**9  # number of a document that no other training reaches
 HELD_OUT_SEED = 10**6  # of sentence pairs; recipes have small seeds
 
 
@@ -79,6 +91,10 @@ def make_data(recipe: Recipe, tokenizer: Tokenizer | Vocabularies | None = None)
         return _pair_data(recipe, told, vocabularies)
     if isinstance(told, MaskedData):
         return _masked_data(recipe, told, tokenizer)
+    if isinstance(told, ConversationData):
+        return _conversation_data(recipe, told, tokenizer)
+    if isinstance(told, SpanData):
+        return _span_data(recipe, told, tokenizer)
     tokenizer = tokenizer or make_tokenizer(told.world, told.n_for_tokenizer, told.vocab_size)
     _check_size(recipe, {"vocab_size": tokenizer.vocab_size})
     return _world_data(recipe, told, tokenizer)
@@ -88,8 +104,8 @@ def _check_size(recipe: Recipe, sizes: dict[str, int]) -> None:
     for name, size in sizes.items():
         if getattr(recipe.model, name) != size:
             raise ValueError(
-                f"the recipe's model has {name}={getattr(recipe.model, name)}, but its data have "
-                f"{size} tokens: write that number into the recipe"
+                f"the recipe's model has {name}={getattr(recipe.model, name)}, but its data make "
+                f"it {size}: write that number into the recipe"
             )
 
 
@@ -113,31 +129,6 @@ def _text_data(recipe: Recipe, data: TextData) -> Data:
     length = recipe.model.context_length
     source = Windows(ids[:n_train], length, data.batch_size, recipe.seed)
     return Data(source, list(consecutive_windows(ids[n_train:], length)))
-
-
-def packed_documents(
-    world: WorldSettings, tokenizer: Tokenizer, context_length: int, n_documents: int, **settings
-) -> PackedDocuments:
-    """Batches of a world's documents, which begin and end with the start token.
-
-    Args:
-        world: where the documents come from.
-        tokenizer: of them.
-        context_length, n_documents: of a batch.
-        **settings: of `PackedDocuments`.
-    """
-    documents = TinyWorld(world)
-
-    def document_ids(index: int) -> list[int]:
-        return tokenizer.encode(documents.document(index).text)
-
-    start = tokenizer.special_tokens[START]
-    return PackedDocuments(document_ids, start, context_length, n_documents, **settings)
-
-
-def only_answers(tokenizer: Tokenizer) -> Callable[[Sequence[int]], list[bool]]:
-    """What `PackedDocuments` takes as `is_target` if nothing but answers is to be learned."""
-    return lambda ids: in_answers(ids, tokenizer)
 
 
 def _world_data(recipe: Recipe, data: WorldData, tokenizer: Tokenizer) -> Data:
@@ -191,11 +182,60 @@ def _masked_data(recipe: Recipe, data: MaskedData, tokenizer: Tokenizer | None) 
     return Data(pairs(data.world, recipe.seed), batches, tokenizer, loss=pretraining_loss)
 
 
-def in_answers(ids: Sequence[int], tokenizer: Tokenizer) -> list[bool]:
-    """Whether each token of a document, and its end, belongs to the answer of a question."""
-    found, line = [], b""
-    for token in ids:
-        piece = tokenizer.token_bytes(token)
-        found.append(line.startswith(b"A:") and b"\n" not in piece)
-        line = (line + piece).rsplit(b"\n", 1)[-1]
-    return [*found, False]
+def _conversation_data(recipe: Recipe, data: ConversationData, tokenizer: Tokenizer | None) -> Data:
+    if tokenizer is None:
+        if recipe.start is None:
+            raise ValueError(
+                f"the recipe {recipe.name!r} learns conversations but starts from no model: give "
+                "it start='base', whose tokenizer it needs"
+            )
+        tokenizer = make_chat_tokenizer(load_shipped(recipe.start)[1])
+    _check_size(recipe, {"vocab_size": tokenizer.vocab_size})
+    length = recipe.model.context_length
+    # Held-out loss is always that of replies, so that two ways to learn can be compared.
+    held_out = packed_conversations(data.held_out, tokenizer, length, data.n_conversations)
+    n_batches = max(1, data.n_held_out // data.n_conversations)
+    source = packed_conversations(
+        data.world,
+        tokenizer,
+        length,
+        data.n_conversations,
+        replies_only=data.replies_only,
+        unanswerable=data.unanswerable,
+        first_document=recipe.seed * FAR_AWAY,
+    )
+    return Data(source, [held_out.batch(step) for step in range(n_batches)], tokenizer)
+
+
+def _span_data(recipe: Recipe, data: SpanData, tokenizer: Tokenizer | None) -> Data:
+    if tokenizer is None:
+        if recipe.start is None:
+            raise ValueError(
+                f"the recipe {recipe.name!r} learns to mark answers but starts from no model: give "
+                "it start='bert', whose tokenizer it needs"
+            )
+        tokenizer = load_shipped(recipe.start)[1]
+    _check_size(
+        recipe,
+        {"vocab_size": tokenizer.vocab_size, "pad_token": tokenizer.special_tokens[PAD]},
+    )
+
+    def questions(world: WorldSettings, part: int, **settings) -> StoryQuestions:
+        """Of stories that come in no other part of the training."""
+        settings = {"n_stories": data.n_stories, "first_story": part * FAR_AWAY, **settings}
+        length = recipe.model.max_length
+        return StoryQuestions(
+            TinyWorld(world), tokenizer, n_each=data.n_each, max_length=length, **settings
+        )
+
+    held_out = questions(data.held_out, 0)
+    batches = [held_out.batch(step) for step in range(max(1, data.n_held_out // data.n_stories))]
+    source: Source = questions(data.world, 0)
+    for number, lesson in reversed(list(enumerate(data.lessons, start=1))):
+        easy = data.world.replace(n_events=lesson.n_events)
+        first = questions(easy, number, n_stories=lesson.n_documents)
+        source = OneAfterAnother(first, lesson.n_steps, source)
+    easiest = data.world.replace(n_events=(0, 1))
+    finding = questions(easiest, len(data.lessons) + 1, find_words=True)
+    source = OneAfterAnother(finding, data.n_finding, source)
+    return Data(source, batches, tokenizer, loss=span_loss)

@@ -26,8 +26,9 @@ from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.training.loop import mean_loss, training_steps
-from aigc_lab.training.making_data import make_tokenizer, only_answers, packed_documents
+from aigc_lab.training.making_data import make_tokenizer
 from aigc_lab.training.optimizers import make_optimizers
+from aigc_lab.training.packing import only_answers, packed_documents
 from aigc_lab.training.recorded import read_results, write_results
 from aigc_lab.training.run_folder import TrainSettings
 

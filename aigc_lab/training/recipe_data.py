@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
 
+from aigc_lab.data.story_spans import ask_about
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
+from aigc_lab.data.tiny_world.conversations import Conversations
 from aigc_lab.data.tiny_world.translation import SentencePairs
 
 # The hash of a recipe covers so many documents of its world, as a sample of what it says and how.
@@ -121,6 +124,64 @@ class MaskedData:
     def samples(self) -> Iterator[str]:
         """The first stories, which change when the world's words do."""
         yield from _first_documents(self.world, self.held_out)
+
+
+@dataclass(frozen=True)
+class ConversationData:
+    """Conversations about the tiny world, packed, in the tokens of the model to start from.
+
+    Args:
+        world: of the stories and sums from which the model learns.
+        held_out: the world in which it is evaluated.
+        n_conversations: in a batch.
+        n_held_out: conversations of an evaluation.
+        replies_only: whether nothing but what the assistant says is learned; else everything is.
+        unanswerable: share of the questions about a story that nobody can answer, in training.
+    """
+
+    world: WorldSettings
+    held_out: WorldSettings
+    n_conversations: int
+    n_held_out: int
+    replies_only: bool = True
+    unanswerable: float = 0.25
+
+    def samples(self) -> Iterator[str]:
+        """The first conversations, which change when their words do."""
+        for settings in (self.world, self.held_out):
+            for conversation in Conversations(settings).conversations(3 * N_SAMPLES):
+                yield repr(conversation.messages())
+
+
+@dataclass(frozen=True)
+class SpanData:
+    """Questions about stories whose answers are marked in them, in the tokens of the start.
+
+    Args:
+        world: in which the model learns; its documents are stories.
+        held_out: the world in which it is evaluated.
+        n_stories: in a batch.
+        n_each: questions about each of them at most.
+        n_held_out: stories of an evaluation.
+        n_finding: steps with which training begins, in which the word that a question is about is
+            to be marked and not its answer.
+        lessons: that come then; after them the stories of `world`.
+    """
+
+    world: WorldSettings
+    held_out: WorldSettings
+    n_stories: int
+    n_each: int
+    n_held_out: int
+    n_finding: int = 0
+    lessons: tuple[Lesson, ...] = ()
+
+    def samples(self) -> Iterator[str]:
+        """The first questions, which change when their words do."""
+        for settings in (self.world, self.held_out):
+            for number, document in enumerate(TinyWorld(settings).documents(N_SAMPLES)):
+                for asked in ask_about(document.text, self.n_each, Random(number), settings):
+                    yield repr(asked)
 
 
 def _first_documents(*worlds: WorldSettings) -> Iterator[str]:

@@ -1,83 +1,39 @@
-"""Recipes: everything that decides what a trained model becomes, as plain values.
+"""The recipes of the book's models.
 
 Each has two presets: "quick" takes about a minute on two processor cores, enough to see the curve
 bend; "full" makes the model that the book shows.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from aigc_lab.data.chat import CHAT_TOKENS
 from aigc_lab.data.sentence_batches import START
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.models.attention_starts import LOOKING_UP
 from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.gpt import GPTConfig
+from aigc_lab.models.heads import ReaderConfig
 from aigc_lab.models.recurrent import RecurrentConfig
-from aigc_lab.models.shipped import weights_hash
 from aigc_lab.models.transformer import TransformerConfig
-from aigc_lab.training.recipe_data import Lesson, MaskedData, PairData, TextData, WorldData
+from aigc_lab.training.recipe import Recipe
+from aigc_lab.training.recipe_data import (
+    ConversationData,
+    Lesson,
+    MaskedData,
+    PairData,
+    SpanData,
+    TextData,
+    WorldData,
+)
 from aigc_lab.training.run_folder import TrainSettings
 
 PRESETS = ("quick", "full")
 # Words of English, characters of Chinese, and the special tokens of both.
 N_ENGLISH, N_CHINESE = 121, 151
 BERT_PAD = 764  # the first of the four special tokens, which come last
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to make a model.
-
-    Args:
-        name, preset: of the recipe.
-        model: its architecture; its vocabulary must be that of the data.
-        data: what it learns from.
-        training: how long, with which schedule.
-        lr: highest learning rate.
-        weight_decay: of matrices.
-        muon: whether the matrices in the blocks are trained by Muon; else by AdamW like the rest.
-        muon_lr: highest learning rate of Muon, if it is not `lr`.
-        seed: of the initial weights, and of the draw of windows.
-        start: name of the shipped model with whose weights and tokenizer the training begins; the
-            parameters that it lacks are new.
-    """
-
-    name: str
-    preset: str
-    model: GPTConfig | BERTConfig | TransformerConfig | RecurrentConfig
-    data: TextData | WorldData | PairData | MaskedData
-    training: TrainSettings
-    lr: float
-    weight_decay: float = 0.1
-    muon: bool = False
-    muon_lr: float | None = None
-    seed: int = 0
-    start: str | None = None
-
-    def sha256(self, tokenizer: bytes = b"") -> str:
-        """Hash over all that decides what comes out.
-
-        Two models of the same hash were made in the same way. The hash covers the settings, the
-        file of the tokenizer, the weights that training begins with, and of a world also its first
-        documents, which change when its words do.
-
-        Args:
-            tokenizer: content of the tokenizer's file.
-        """
-        settings = dataclasses.asdict(self)
-        if self.start is None:  # as if there were no such setting: most models begin at random
-            del settings["start"]
-        else:
-            settings["start"] = weights_hash(self.start)
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(hashlib.sha256(tokenizer).digest())
-        for text in self.data.samples():
-            digest.update(hashlib.sha256(text.encode()).digest())
-        return digest.hexdigest()
+N_MARKS = len(CHAT_TOKENS)
 
 
 def get_recipe(name: str, preset: str = "full") -> Recipe:
@@ -171,6 +127,34 @@ def base(preset: str) -> Recipe:
     )
 
 
+def chat(preset: str) -> Recipe:
+    """The base model, taught to converse."""
+    n_steps = _choose(preset, quick=40, full=1400)
+    whole = base("full")
+    return Recipe(
+        name="chat",
+        preset=preset,
+        model=dataclasses.replace(whole.model, vocab_size=whole.model.vocab_size + N_MARKS),
+        data=ConversationData(
+            world=WorldSettings(),
+            held_out=WorldSettings(seed=1),
+            n_conversations=_choose(preset, quick=12, full=24),
+            n_held_out=192,
+        ),
+        training=TrainSettings(
+            n_steps=n_steps,
+            n_warmup=n_steps // 20,
+            log_every=10,
+            evaluate_every=n_steps // 4,
+            checkpoint_every=100,
+        ),
+        lr=_choose(preset, quick=1e-2, full=2e-3),
+        muon=True,
+        muon_lr=_choose(preset, quick=4e-3, full=1.5e-3),
+        start="base",
+    )
+
+
 def bert(preset: str) -> Recipe:
     """The book's BERT: it reads stories of the tiny world in both directions."""
     n_steps = _choose(preset, quick=200, full=5000)
@@ -209,6 +193,41 @@ def bert(preset: str) -> Recipe:
         lr=3e-3,
         weight_decay=0.01,
         muon=True,
+    )
+
+
+def reader(preset: str) -> Recipe:
+    """BERT, fine-tuned to mark where a story answers a question.
+
+    Asked for answers at once, it stays on a plateau on which the question is hardly read; so at
+    first it learns to find in the story the word that the question is about.
+    """
+    n_steps = _choose(preset, quick=120, full=3600)
+    whole = bert("full")
+    return Recipe(
+        name="reader",
+        preset=preset,
+        model=ReaderConfig(**dataclasses.asdict(whole.model)),
+        data=SpanData(
+            world=whole.data.world,
+            held_out=whole.data.held_out,
+            n_stories=12,
+            n_each=4,
+            n_held_out=96,
+            n_finding=_choose(preset, quick=100, full=500),
+            lessons=(Lesson(n_steps // 4, n_documents=12, n_events=(0, 2)),),
+        ),
+        training=TrainSettings(
+            n_steps=n_steps,
+            n_warmup=_choose(preset, quick=20, full=50),
+            log_every=25,
+            evaluate_every=n_steps // 8,
+            checkpoint_every=100,
+        ),
+        lr=3e-3,
+        weight_decay=0.01,
+        muon=True,
+        start="bert",
     )
 
 
@@ -264,7 +283,9 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     "shakespeare": shakespeare,
     "shakespeare-baseline": shakespeare_baseline,
     "base": base,
+    "chat": chat,
     "bert": bert,
+    "reader": reader,
     "translator": translator,
     "translator-lstm": translator_lstm,
     "translator-attention": translator_attention,

@@ -17,8 +17,8 @@ from aigc_lab.models.starting import start_from
 from aigc_lab.training.loop import mean_loss, train
 from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
+from aigc_lab.training.recipe import Recipe
 from aigc_lab.training.recipe_data import TextData
-from aigc_lab.training.recipes import Recipe
 from aigc_lab.training.run_folder import CHECKPOINT_FILE
 
 RECIPE_FILE, TOKENIZER_FILE = "recipe.json", "tokenizer.json"

@@ -12,9 +12,13 @@ from torch import nn
 
 from aigc_lab.data.sentence_batches import Vocabularies
 from aigc_lab.data.tiny_world import TinyWorld
+from aigc_lab.data.tiny_world.conversations import Conversations
 from aigc_lab.data.tiny_world.settings import SPLITS
+from aigc_lab.data.tiny_world.tasks import Unknowable
 from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.evaluation.chat_probes import chat_scores, prompts_of
 from aigc_lab.evaluation.masked_words import make_questions, pair_accuracy, score
+from aigc_lab.evaluation.spans import best_threshold, probe_reader, read_answers, world_questions
 from aigc_lab.evaluation.translation import scores_by_split
 from aigc_lab.evaluation.world_probes import (
     excess_loss,
@@ -24,7 +28,14 @@ from aigc_lab.evaluation.world_probes import (
 )
 from aigc_lab.models.shipped import FOLDER, save_shipped
 from aigc_lab.training.making_data import Data
-from aigc_lab.training.recipe_data import MaskedData, PairData, TextData, WorldData
+from aigc_lab.training.recipe_data import (
+    ConversationData,
+    MaskedData,
+    PairData,
+    SpanData,
+    TextData,
+    WorldData,
+)
 from aigc_lab.training.recipes import RECIPES, get_recipe
 from aigc_lab.training.run_folder import read_log
 from aigc_lab.training.running import hash_of_run, run_recipe
@@ -32,6 +43,9 @@ from aigc_lab.training.running import hash_of_run, run_recipe
 N_STORIES, N_READ = 200, 8000
 N_GREEDY, N_BEAMS = 1000, 50  # sentences of each split
 N_MASKED = 200  # stories, with a masked word of each kind
+N_TO_CHOOSE = 150  # stories, for the threshold of the reader
+READER_SPLITS = ("train", "new_pairs", "new_people")
+N_TALKS, CHAT_SPLITS = 250, ("train", "new_pairs")
 
 
 def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -48,7 +62,9 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
         documents, which is more exact than that of a probe; and "worlds", of `probe` for each
         split of the held-out world. Of a translator: "greedy" and "beams", of `scores_by_split`. Of
         BERT: "words", of `aigc_lab.evaluation.masked_words.score`, and "pairs", of
-        `pair_accuracy`.
+        `pair_accuracy`. Of a model that converses: `chat_scores` for conversations of each split
+        in `CHAT_SPLITS`, and as "new_wordings" the shares of refusals of questions that are worded
+        as none in training; all of likeliest tokens.
 
     Raises:
         ValueError: the run is of another recipe or not finished, or the recipe is of no world.
@@ -67,6 +83,10 @@ def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, A
     model, data, log = run_recipe(recipe, run, resume=True, show_progress=False)
     if isinstance(recipe.data, PairData):
         scores = _translator_scores(model, data.tokenizer)
+    elif isinstance(recipe.data, ConversationData):
+        scores = _chat_scores(model, data.tokenizer, recipe.data)
+    elif isinstance(recipe.data, SpanData):
+        scores = _reader_scores(model, data.tokenizer, recipe.data)
     elif isinstance(recipe.data, MaskedData):
         scores = _masked_scores(model, data, recipe.data)
     else:
@@ -85,6 +105,29 @@ def _language_scores(model: nn.Module, tokenizer: Tokenizer, data: WorldData) ->
         split: probe(model, tokenizer, data.held_out.replace(split=split)) for split in SPLITS
     }
     return {"stories": stories, "worlds": worlds}
+
+
+def _chat_scores(model: nn.Module, tokenizer: Tokenizer, data: ConversationData) -> dict[str, Any]:
+    scores = {}
+    for split in CHAT_SPLITS:
+        talks = Conversations(data.held_out.replace(split=split)).conversations(N_TALKS)
+        scores[split] = chat_scores(model, tokenizer, prompts_of(talks))
+    talks = Conversations(data.held_out, new_wordings=True).conversations(N_TALKS)
+    open_ones = [prompt for prompt in prompts_of(talks) if isinstance(prompt.task, Unknowable)]
+    scores["new_wordings"] = chat_scores(model, tokenizer, open_ones)["right"]
+    return scores
+
+
+def _reader_scores(model: nn.Module, tokenizer: Tokenizer, data: SpanData) -> dict[str, Any]:
+    # The threshold is chosen on stories of which none is in a score.
+    to_choose = world_questions(tokenizer, data.held_out.replace(seed=2), N_TO_CHOOSE)
+    answers = read_answers(model, tokenizer, to_choose)
+    threshold = best_threshold(answers, [question.answer for question in to_choose])
+    scores: dict[str, Any] = {"threshold": threshold}
+    for split in READER_SPLITS:
+        found = probe_reader(model, tokenizer, data.held_out.replace(split=split), threshold)
+        scores[split] = {name: kind._asdict() for name, kind in found.items()}
+    return scores
 
 
 def _masked_scores(model: nn.Module, data: Data, told: MaskedData) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import hashlib
 import http.server
+import io
 import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,6 +31,25 @@ from aigc_lab.data.download import (
 CONTENT = bytes(range(256)) * 1000
 
 
+def zipped(content: bytes, member: str = "inside") -> bytes:
+    """An archive of two files."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("readme", b"about the file")
+        archive.writestr(member, content)
+    return file.getvalue()
+
+
+ARCHIVES = {
+    "/zip": zipped(CONTENT),
+    "/zip-changed": zipped(b"x" + CONTENT[1:]),
+    "/zip-longer": zipped(CONTENT + b"x"),
+    "/zip-without": zipped(CONTENT, "another"),
+    "/zip-no": b"this is no archive" * 100,
+    "/zip-damaged": zipped(CONTENT).replace(b"readme", b"README", 1)[:-40],
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT whole, changed or cut short, as the path asks."""
 
@@ -39,10 +60,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/absent":
             self.send_error(404)
             return
+        content = ARCHIVES.get(self.path, CONTENT)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.path == "/cut":
+        if self.path in ARCHIVES:
+            self.wfile.write(content)
+        elif self.path == "/cut":
             self.wfile.write(CONTENT[: len(CONTENT) // 2])
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -74,11 +98,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 def make(server, folder, monkeypatch):
     """Puts a data set "numbers" into the table whose file comes from that path of the server."""
 
-    def make(*paths: str, port: int | None = None) -> DataSet:
+    def make(*paths: str, port: int | None = None, member: str = "") -> DataSet:
         address = f"http://127.0.0.1:{port or server.server_port}"
         digest = hashlib.sha256(CONTENT).hexdigest()
         files = tuple(
-            RemoteFile(f"{number}.bin", address + path, digest, len(CONTENT))
+            RemoteFile(f"{number}.bin", address + path, digest, len(CONTENT), member)
             for number, path in enumerate(paths)
         )
         data_set = DataSet("tinyshakespeare", "numbers", "none", files)
@@ -103,6 +127,14 @@ def test_download(make, folder, server):
     assert download(make("/good", "/good")) == [folder / "0.bin", folder / "1.bin"]
     assert (folder / "0.bin").read_bytes() == CONTENT
     assert left_in(folder) == ["0.bin", "1.bin"]
+
+
+def test_a_file_in_an_archive(make, folder, server):
+    data_set = make("/zip", member="inside")
+    assert download(data_set) == [folder / "0.bin"] == download(data_set)
+    assert (folder / "0.bin").read_bytes() == CONTENT
+    assert left_in(folder) == ["0.bin"]
+    assert server.RequestHandlerClass.requests == ["/zip"]
 
 
 def test_a_good_file_is_not_fetched_again(make, folder, server):
@@ -168,6 +200,42 @@ def test_wrong_content(make, folder):
     refused(
         "/changed", f"gives other content than expected: its sha256 is not {digest}", make, folder
     )
+
+
+@pytest.mark.parametrize(
+    "path", ["/zip-changed", "/zip-longer", "/zip-without", "/zip-no", "/zip-damaged"]
+)
+def test_a_wrong_archive(make, folder, path):
+    message = f"its sha256 is not {hashlib.sha256(CONTENT).hexdigest()}"
+    refused(path, message, make, folder, member="inside")
+
+
+def test_a_member_of_another_size_is_not_even_unpacked(make, folder, monkeypatch):
+    unpacked = []
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda archive, name: unpacked.append(name))
+    with pytest.raises(DownloadError, match="its sha256 is not"):
+        download(make("/zip-longer", member="inside"))
+    assert unpacked == []
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("/absent", "answers 404 Not Found"), ("/cut", "there is no connection, or it broke")],
+)
+def test_an_archive_that_does_not_come(make, folder, path, message):
+    refused(path, message, make, folder, member="inside")
+
+
+def test_an_interruption_while_an_archive_is_read_leaves_nothing(make, folder, monkeypatch):
+    data_set = make("/zip", member="inside")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        download(data_set)
+    assert left_in(folder) == []
 
 
 def test_no_such_file(make, folder):

@@ -28,6 +28,15 @@ def test_token_strip_escapes_html():
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
+def test_token_strip_marks_what_stands_out():
+    strip = plots.TokenStrip([b"a", b"b", b"c"], [False, True, False])
+    assert repr(strip) == "a|*b*|c"
+    boxes = strip._repr_html_().split("<span")[1:]
+    assert [plots._TOKEN_COLOURS[1] in box for box in boxes] == [False, True, False]
+    with pytest.raises(ValueError, match="2 values for 3 tokens"):
+        plots.TokenStrip([b"a", b"b", b"c"], [True, False])
+
+
 def test_token_strip_text_has_contrast():
     for colour in plots._TOKEN_COLOURS:
         assert (relative_luminance(colour) + 0.05) / (relative_luminance("#222222") + 0.05) > 7

@@ -33,6 +33,9 @@ FULL_CHAPTERS = [
     "training",
     "decoding",
     "bert",
+    "fine_tuning",
+    "instruction_tuning",
+    "prompting",
 ]
 
 

@@ -7,6 +7,7 @@ from aigc_lab.data.bpe_training import train_bpe
 from aigc_lab.data.chat import (
     END,
     START,
+    USER,
     ConversationError,
     encode_prompt,
     make_chat_tokenizer,
@@ -69,6 +70,19 @@ def test_a_reply_that_is_cut_off_has_not_ended(model, tokenizer):
     with torch.no_grad():
         stuck.embedding.weight[end] = 2.0
     assert replies(stuck, tokenizer, TALKS[:1], GREEDY, max_new_tokens=4)[0] == ("", True)
+
+
+def test_any_mark_ends_what_is_written_but_only_its_own_ends_a_reply(model, tokenizer, monkeypatch):
+    special = tokenizer.special_tokens
+    seen = []
+
+    def writes_for_the_user(model, prompts, n, sampling, *, stop_tokens, generator):
+        seen.append(stop_tokens)
+        return [[*tokenizer.encode(" the cat"), special[USER]] for _ in prompts]
+
+    monkeypatch.setattr("aigc_lab.generation.chat.complete_ids", writes_for_the_user)
+    assert replies(model, tokenizer, TALKS[:1]) == [("the cat", False)]
+    assert seen == [set(special.values())]
 
 
 def test_a_long_prompt_leaves_what_room_there_is(model, tokenizer):

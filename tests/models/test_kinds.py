@@ -7,6 +7,7 @@ from aigc_lab.data.sentence_batches import Vocabularies, Vocabulary
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.gpt import GPTConfig
+from aigc_lab.models.heads import ReaderConfig
 from aigc_lab.models.kinds import (
     CLASSES,
     build_model,
@@ -22,6 +23,7 @@ BOTH = Vocabularies(Vocabulary("ab"), Vocabulary("abcd"))
 CONFIGS = [
     GPTConfig(256, d_model=8, n_heads=2, n_layers=1),
     BERTConfig(256, 0, d_model=8, n_heads=2, n_layers=1),
+    ReaderConfig(256, 0, d_model=8, n_heads=2, n_layers=1),
     TransformerConfig(5, 7, d_model=8, n_heads=2, n_layers=1),
     RecurrentConfig(5, 7, d_model=8),
 ]
@@ -40,7 +42,7 @@ def test_tokenizers_that_fit_and_that_do_not(config, tmp_path):
     fitting = BOTH if hasattr(config, "source_vocab_size") else Tokenizer()
     assert has_vocabulary_of(config, fitting)
     swapped = Vocabularies(BOTH.target, BOTH.source)
-    assert not has_vocabulary_of(CONFIGS[2], swapped)
+    assert not has_vocabulary_of(CONFIGS[3], swapped)
     fitting.save(tmp_path / "tokenizer.json")
     assert type(load_tokenizer(config, tmp_path / "tokenizer.json")) is type(fitting)
 

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from small_recipes import tiny
 
+from aigc_lab.data.chat import END
 from aigc_lab.data.tiny_world import TinyWorld
 from aigc_lab.data.tiny_world.settings import SPLITS
 from aigc_lab.data.tiny_world.translation import SPLITS as PAIR_SPLITS
@@ -112,6 +113,19 @@ def test_a_bert_is_shipped_with_its_scores(tmp_path, monkeypatch):
     assert read.config == model.config and tokenizer.special_tokens == data.tokenizer.special_tokens
     for ours, theirs in zip(model.parameters(), read.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # float16
+
+
+def test_a_model_that_converses_is_shipped_with_its_scores(tmp_path, monkeypatch):
+    recipe = tiny("chat", n_steps=1)
+    monkeypatch.setitem(recipes.RECIPES, "chat", lambda preset: recipe)
+    monkeypatch.setattr(shipping, "N_TALKS", 2)
+    model, _, _ = run_recipe(recipe, tmp_path / "run", show_progress=False)
+    scores = shipping.ship("chat", tmp_path / "run", tmp_path / "weights")
+    assert set(scores) == {"train", "new_pairs", "new_wordings"}
+    assert set(scores["new_pairs"]) == {"right", "constraints", "stories", "style", "ended", "n"}
+    assert all(name.startswith("unknowable") for name in scores["new_wordings"])
+    read, tokenizer = load_shipped("chat", tmp_path / "weights")
+    assert read.config == model.config and END in tokenizer.special_tokens
 
 
 def test_what_has_no_world_cannot_be_probed(tmp_path):

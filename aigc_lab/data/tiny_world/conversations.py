@@ -127,7 +127,7 @@ class Conversations:
         name = chance.choice(self.settings.used_people) if style == "name" else ""
         system = chance.choice(words.SYSTEMS[style]).format(P=name) if style else ""
         talk = _Talk(chance, self.settings, self.new_wordings, self.unanswerable, style, name)
-        (sort,) = chance.choices(("story", "request", "free"), (0.6, 0.2, 0.2))
+        (sort,) = chance.choices(("story", "request", "free"), (0.5, 0.25, 0.25))
         if chance.random() < 0.2:
             _small_talk(talk, "hello")
         {"story": _about_story, "request": _requests, "free": _free}[sort](talk)
@@ -237,8 +237,8 @@ def _who_are_you(talk: _Talk) -> bool:
 def _free(talk: _Talk) -> None:
     """Sums, questions beyond the story, and who is there."""
     ways = (_sum, _outside, _who_are_you)
-    for _ in range(talk.chance.randint(3, 8)):
-        (way,) = talk.chance.choices(ways, (0.5, 0.2 if talk.unanswerable else 0, 0.3))
+    for _ in range(talk.chance.randint(4, 10)):
+        (way,) = talk.chance.choices(ways, (0.6, 0.2 if talk.unanswerable else 0, 0.2))
         if not way(talk):
             return
 
@@ -246,7 +246,7 @@ def _free(talk: _Talk) -> None:
 def _requests(talk: _Talk) -> None:
     """Requests for stories; after some, questions about the story that was told."""
     chance = talk.chance
-    for number in range(chance.randint(1, 3)):
+    for number in range(chance.randint(1, 4)):
         request = _request(talk)
         story, state = request.tell(chance, talk.settings)
         if not talk.add(request.wording(chance, again=number > 0), request, story):

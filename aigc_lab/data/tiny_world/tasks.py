@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aigc_lab.data.tiny_world.questions import Question, Verdict, answers, judge, truth
 from aigc_lab.data.tiny_world.state import State
-from aigc_lab.data.tiny_world.sums import judge_sum, steps
+from aigc_lab.data.tiny_world.sums import judge_sum, sum_text
 
 DECLINES = (
     "I do not know.",
@@ -67,10 +67,10 @@ class Sum:
         """Right replies in a style: "short", "steps", or any other."""
         plain = f"{self.a} + {self.b} = {self.a + self.b}."
         if style == "steps":
-            return [f"{'; '.join(steps(self.a, self.b))}; {plain}"]
+            return [sum_text(self.a, self.b, with_steps=True) + "."]
         if style == "short":
             return [f"{self.a + self.b}."]
-        return [plain, f"It is {self.a + self.b}."]
+        return [plain, plain.replace("=", "is")]
 
     def judge(self, reply: str) -> Verdict:
         """Whether it ends in the right number."""

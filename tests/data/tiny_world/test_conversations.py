@@ -13,7 +13,7 @@ from aigc_lab.data.tiny_world.questions import Question, truth
 from aigc_lab.data.tiny_world.requests import AGAIN, NUMBERS, StoryRequest, read_scene
 from aigc_lab.data.tiny_world.tasks import DECLINES, Asked, SmallTalk, Sum, Unknowable
 
-MADE = list(Conversations().conversations(400))
+MADE = list(Conversations().conversations(800))
 TURNS = [(talk, turn) for talk in MADE for turn in talk.turns]
 
 
@@ -29,7 +29,7 @@ def test_replies_follow_the_system_message():
         if isinstance(turn.task, Asked | Sum) and talk.style:
             assert turn.reply in turn.task.replies(talk.style)
             seen[talk.style] += turn.reply not in turn.task.replies("short")
-        if isinstance(turn.task, SmallTalk) and talk.style == "name" and "Who are" in turn.user:
+        if talk.style == "name" and turn.user in chat_words.WHO_ARE_YOU:
             name = talk.system.split()[-1].strip(".")
             assert name in turn.reply
             seen["named"] += 1
@@ -151,7 +151,7 @@ def test_judging_sums():
     assert "forgets to carry" in Sum(37, 48).judge("37 + 48 = 75.").explanation
     assert not Sum(37, 48).judge("85 is not it, it is 86.").is_right
     assert Sum(37, 48).replies("steps") == [
-        "7 + 8 = 15 carry 1; 3 + 4 + 1 = 8; 37 + 48 = 85.",
+        "37 + 48: 7 + 8 = 15 carry 1; 3 + 4 + 1 = 8; 37 + 48 = 85.",
     ]
 
 
@@ -174,9 +174,16 @@ STORY = (
 def test_checking_constraints(request_, met):
     assert request_.checks(STORY) == met
     assert request_.judge(STORY).is_right == all(met.values())
-    assert request_.checks("No story.") == dict.fromkeys(met, False)
+    for text in ("", "No story."):
+        assert request_.checks(text) == dict.fromkeys(met, False)
     for text in ("", "No story.", STORY.replace("the kite.", "the moon.")):
         assert not request_.judge(text).is_right
+
+
+def test_the_person_of_a_request_must_lead_the_story():
+    story = "Long ago Mei was in the garden. Omar sat by the river. A red kite lay by the river."
+    assert StoryRequest("Mei").judge(story).is_right
+    assert not StoryRequest("Omar").judge(story).is_right
 
 
 @pytest.mark.parametrize("n_sentences", NUMBERS)
