@@ -16,7 +16,7 @@ from typing import Any
 from aigc_lab.data.chat import ConversationError, Message, check_conversation
 
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
-# The words of Alpaca's own template, which stood before the instruction and its input.
+# An instruction and its input as one message.
 ALPACA_INPUT = "{instruction}\n\n{input}"
 
 
@@ -72,6 +72,12 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         yield line, record
     if is_list and place == len(text):
         raise ConversationFileError(f"{path} begins with '[' and has no ']': it was cut short")
+    if is_list and (after := _skip(text, place + 1, " \t\r\n")) < len(text):
+        line = text.count("\n", 0, after) + 1
+        raise ConversationFileError(
+            f"{path}, line {line}: there is more after the ']' that ends the list: one file holds "
+            "one list, or objects without brackets around them"
+        )
 
 
 def _skip(text: str, place: int, characters: str) -> int:
@@ -110,6 +116,10 @@ def _turns(
         if not isinstance(turn, dict) or role_key not in turn or text_key not in turn:
             raise ConversationError(
                 f"message {number} is {str(turn)[:60]!r}: it needs {role_key!r} and {text_key!r}"
+            )
+        if not isinstance(turn[role_key], str):
+            raise ConversationError(
+                f"message {number} has {role_key!r} {turn[role_key]!r}, which is not a text"
             )
         found.append((role_of(turn[role_key]), turn[text_key]))
     return found

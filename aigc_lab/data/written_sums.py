@@ -2,7 +2,7 @@
 
     plain      37+48=85
     reversed   37+48=58                        the answer's last digit first
-    dots       37+48=...................;85    as many tokens as the steps, with nothing in them
+    dots       37+48=................;85       as many tokens as the steps, with nothing in them
     steps      37+48=7+8=15c1;3+4+1=8;85       digit by digit; "c1" is the carry
 
 Sources: Nye et al. 2021 (scratchpads), Lee et al. 2023 (the ways to write a sum), Pfau et al. 2024
@@ -103,7 +103,14 @@ def draw_sums(
         digits: numbers of digits, which are drawn evenly.
         seed: of the draw.
         held_out: pairs that are never drawn otherwise, about 1 in 12.
+
+    Raises:
+        ValueError: no number of digits, or one below 1.
     """
+    if not digits or min(digits) < 1:
+        raise ValueError(
+            f"digits={tuple(digits)} must hold at least one number of digits, each at least 1"
+        )
     chance = np.random.default_rng([seed, held_out])
     found: list[tuple[int, int]] = []
     while len(found) < n:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
+from aigc_lab.generation.complete import start_id
 from aigc_lab.models.gpt import GPT, KVCache
 from aigc_lab.models.modes import evaluation_mode
 
@@ -48,26 +49,28 @@ def answer_log_probs(
             short answers; what comes out are no log-probabilities any more.
 
     Raises:
-        ValueError: no answers, an empty one, or more tokens than the context holds.
+        ValueError: no answers, an empty one, a token `start` that the tokenizer does not have, or
+            more tokens than the context holds.
     """
     if not answers or "" in answers:
         raise ValueError(f"answers={list(answers)!r} must be at least one text, none of them empty")
-    asked = [tokenizer.special_tokens[start], *tokenizer.encode(prompt)]
+    asked = [start_id(tokenizer, start), *tokenizer.encode(prompt)]
     rows = [tokenizer.encode(answer) for answer in answers]
     lengths = torch.tensor([len(row) for row in rows])
     longest, n_known = int(lengths.max()), len(asked) - 1
     # Padding on the right: no real token ever looks at it.
     targets = torch.tensor([row + [0] * (longest - len(row)) for row in rows])  # (N, longest)
     read = torch.cat([torch.tensor(asked[-1:]).expand(len(rows), 1), targets[:, :-1]], dim=1)
-    cache = KVCache(model.config, len(rows), n_known + longest)
+    device = model.embedding.weight.device
+    cache = KVCache(model.config, len(rows), n_known + longest, device=device)
     with evaluation_mode(model):
         if n_known:
-            once = KVCache(model.config, 1, n_known)
-            model(torch.tensor([asked[:-1]]), cache=once, last_only=True)
+            once = KVCache(model.config, 1, n_known, device=device)
+            model(torch.tensor([asked[:-1]], device=device), cache=once, last_only=True)
             cache.keys[:, :, :, :n_known] = once.keys
             cache.values[:, :, :, :n_known] = once.values
             cache.length = n_known
-        logs = model(read, cache=cache).log_softmax(-1)  # (N, longest, V)
+        logs = model(read.to(device), cache=cache).log_softmax(-1).cpu()  # (N, longest, V)
     found = logs.gather(2, targets[:, :, None])[:, :, 0]
     is_real = torch.arange(longest) < lengths[:, None]
     total = (found * is_real).sum(1)

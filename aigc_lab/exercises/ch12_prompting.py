@@ -329,7 +329,7 @@ def _chains(draw):
     A chain of `n_states` kinds of states has transition probabilities that nobody knows; each row
     was drawn from a Dirichlet distribution with all parameters `alpha`. For each place $t$ give
     the best prediction of the state *after* place $t$, from the states up to and with place $t$:
-    an array of shape $(T, K)$.
+    a numpy array of shape $(T, K)$, where $K$ is `n_states`.
     """,
     hints=[
         "Only steps away from the present state tell something about the next one.",

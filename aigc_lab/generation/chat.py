@@ -134,8 +134,9 @@ class Chat:
             messages = messages[:first] + messages[first + 2 :]
             n_tokens = len(encode_prompt(self.tokenizer, messages))
         if n_tokens > room:
+            what = "the system message and this one have" if first else "this message has"
             raise ValueError(
-                f"this message has {n_tokens} tokens with the marks around it, and there is room "
-                f"for {room} beside a reply of {self.max_new_tokens}: say it in fewer words"
+                f"{what} {n_tokens} tokens with the marks around them, and there is room for "
+                f"{room} beside a reply of {self.max_new_tokens}: say it in fewer words"
             )
         return messages

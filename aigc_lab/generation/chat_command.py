@@ -17,7 +17,7 @@ It knows one tiny world: people, places, things, sums up to 99. Try
   Tell me a story about Mei with a kite in five sentences.     What is 37 + 48?
 /story        read out a new story; your next message can ask about it
 /system TEXT  begin anew with a system message, such as: /system Give short answers.
-/new          begin anew
+/new          begin anew, with the system message of the start
 /help         this text
 /quit         leave (or Ctrl-D); Ctrl-C stops a reply"""
 
@@ -60,13 +60,13 @@ def chat(name: str, system: str, temperature: float, top_p: float, seed: int | N
             story = stories.document(n_stories).text
             click.echo(story)
         elif command in ("/system", "/new"):
-            talk, story = begin(rest.strip()), ""
-            click.echo("A new conversation." + (f" System: {rest.strip()}" if rest else ""))
+            text = rest.strip() if command == "/system" else system
+            talk, story = begin(text), ""
+            click.echo("A new conversation." + (f" System: {text}" if text else ""))
         elif command.startswith("/"):
             click.echo(HELP)
-        else:
-            _reply(talk, f"Here is a story. {story} {line}" if story else line)
-            story = ""
+        elif _reply(talk, f"Here is a story. {story} {line}" if story else line):
+            story = ""  # it is part of the conversation now
 
 
 def _read_line() -> str | None:
@@ -78,15 +78,19 @@ def _read_line() -> str | None:
         return None
 
 
-def _reply(talk: Chat, text: str) -> None:
-    forgotten = talk.n_forgotten
+def _reply(talk: Chat, text: str) -> bool:
+    """Show the reply to a text as it comes; whether the text was taken."""
+    forgotten, n_pieces = talk.n_forgotten, 0
     try:
-        for number, piece in enumerate(talk.say(text)):
-            if not number and talk.n_forgotten > forgotten:
+        for piece in talk.say(text):
+            if not n_pieces and talk.n_forgotten > forgotten:
                 click.echo("(The oldest turns no longer fit and are forgotten.)")
-            click.echo(("" if number else "Assistant: ") + piece, nl=False)
-        click.echo()
+            click.echo(("" if n_pieces else "Assistant: ") + piece, nl=False)
+            n_pieces += 1
+        click.echo("" if n_pieces else "Assistant: (says nothing)")
     except KeyboardInterrupt:
         click.echo(" ...")
     except ValueError as error:
         click.echo(str(error), err=True)
+        return False
+    return True

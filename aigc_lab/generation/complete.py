@@ -42,12 +42,7 @@ def complete(
         ValueError: a token `start` that the tokenizer does not have, or a text that does not fit
             into the context together with the new tokens.
     """
-    if start not in tokenizer.special_tokens:
-        raise ValueError(
-            f"start={start!r} is not a special token of this tokenizer, which has "
-            f"{sorted(tokenizer.special_tokens)}"
-        )
-    end = tokenizer.special_tokens[start]
+    end = start_id(tokenizer, start)
     stops = {end, *(tokenizer.encode("\n") if one_line else [])}
     prompts = [[end, *tokenizer.encode(text)] for text in texts]
     written = complete_ids(
@@ -60,6 +55,20 @@ def complete(
         batch_size=batch_size,
     )
     return [tokenizer.decode(ids[:-1] if ids[-1:] and ids[-1] in stops else ids) for ids in written]
+
+
+def start_id(tokenizer: Tokenizer, start: str) -> int:
+    """The id of the special token that begins every document.
+
+    Raises:
+        ValueError: the tokenizer does not have it.
+    """
+    if start not in tokenizer.special_tokens:
+        raise ValueError(
+            f"start={start!r} is not a special token of this tokenizer, which has "
+            f"{sorted(tokenizer.special_tokens)}"
+        )
+    return tokenizer.special_tokens[start]
 
 
 def complete_ids(

@@ -62,15 +62,16 @@ def all_paths(
     """
     if not 0 < smallest < 1:
         raise ValueError(f"smallest={smallest} must be above 0 and below 1: it ends the search")
+    device = model.embedding.weight.device
     start = torch.tensor([list(prompt)])
     beginnings = torch.empty(1, 0, dtype=torch.long)
     p = torch.ones(1, dtype=torch.double)
     found: list[tuple[float, list[int]]] = []
     with evaluation_mode(model):
         for _ in range(max_new_tokens):
-            rows = torch.cat([start.expand(len(beginnings), -1), beginnings], dim=1)
+            rows = torch.cat([start.expand(len(beginnings), -1), beginnings], dim=1).to(device)
             logits = torch.cat([model(part, last_only=True)[:, 0] for part in rows.split(512)])
-            longer = p[:, None] * logits.double().softmax(-1)  # (N, V)
+            longer = p[:, None] * logits.cpu().double().softmax(-1)  # (N, V)
             ended = longer[:, end].tolist()
             found += zip(ended, beginnings.tolist(), strict=True)
             longer[:, end] = 0

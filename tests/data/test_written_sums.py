@@ -74,6 +74,12 @@ def test_held_out_sums_are_in_no_training():
     assert train == draw_sums(3000, digits, 0) != draw_sums(3000, digits, 1)
 
 
+@pytest.mark.parametrize("digits", [(), (0,), (2, -1)])
+def test_sums_without_digits_are_refused(digits):
+    with pytest.raises(ValueError, match="at least one number of digits, each at least 1"):
+        draw_sums(3, digits, 0)
+
+
 def test_a_batch_asks_only_for_what_is_written():
     sums = [(7, 8), (37, 48), (123, 456)]
     source = WrittenSums(sums, "steps", batch_size=8, seed=2)

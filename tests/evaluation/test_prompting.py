@@ -48,6 +48,8 @@ def test_bad_answers_are_refused(model):
     for answers in ([], ["85", ""]):
         with pytest.raises(ValueError, match="at least one text, none of them empty"):
             answer_log_probs(model, Characters(), "37+48=", answers)
+    with pytest.raises(ValueError, match="start='<s>' is not a special token"):
+        answer_log_probs(model, Characters(), "37+48=", ["85"], start="<s>")
     with pytest.raises(ValueError, match="do not fit"):
         answer_log_probs(model, Characters(), "37+48=", ["8" * 30])
 

@@ -54,6 +54,26 @@ def test_a_story_is_told_with_the_next_message():
     assert seen == [f"Here is a story. {story} Where is she?", "Who has it?"]
 
 
+def test_a_story_is_not_lost_when_the_question_is_too_long():
+    result = talk(["/story", "word " * 300, "Where is she?"], "--temperature", "0")
+    told = talk(["/story", "Where is she?"], "--temperature", "0")
+    assert said(result) == said(told)
+
+
+def test_new_keeps_the_system_message_of_the_start():
+    options = ("--system", "Your name is Mei.", "--temperature", "0")
+    result = talk(
+        ["/system Your name is Omar.", "Who are you?", "/new x", "Who are you?"], *options
+    )
+    assert "Omar" in said(result)[0] and "Mei" in said(result)[1]
+    assert "System: Your name is Mei." in result.output
+
+
+def test_an_empty_reply_is_shown(monkeypatch):
+    monkeypatch.setattr(chat_command.Chat, "say", lambda self, text: iter(()))
+    assert said(talk(["Hello!"])) == ["(says nothing)"]
+
+
 def test_commands_begin_anew_and_unknown_ones_are_explained():
     result = talk(["/system Your name is Mei.", "What is your name?", "/new", "/what"])
     assert "A new conversation. System: Your name is Mei." in result.output
