@@ -161,7 +161,7 @@ class StoryQuestions:
         self.find_words = find_words
 
     def questions(self, step: int) -> list[SpanQuestion]:
-        """The questions of a step; stories that do not fit into a row are left out."""
+        """The questions of a step, without those that do not fit into a row with their story."""
         first = self.first_story + step * self.n_stories
         found = []
         for number in range(first, first + self.n_stories):

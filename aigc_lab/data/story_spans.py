@@ -96,7 +96,8 @@ class Told:
             self.got[thing] = find(thing)
         elif kind == "drop":
             self.lies[thing] = self.at[person]
-            self.holder.pop(thing), self.got.pop(thing)
+            self.holder.pop(thing)
+            self.got.pop(thing)
         elif kind == "wish":
             self.wish = find(thing)
 

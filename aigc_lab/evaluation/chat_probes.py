@@ -77,8 +77,8 @@ def judge_replies(prompts: Sequence[Prompt], said: Sequence[Reply]) -> dict[str,
         by their own kinds ("question: colour", "unknowable: absent", "sum: two digits");
         "constraints": share of the constraints of requests that are met, by kind and "overall";
         "stories": shares of told stories that are "grammatical" and "consistent"; "style": share
-        of replies in the style that was asked for; "ended": share of replies that ended by
-        themselves; "n": number of replies of each kind of task.
+        of replies that are right and in the style that was asked for; "ended": share of replies
+        that ended by themselves; "n": number of replies of each kind of task.
     """
     right, met, style = defaultdict(list), defaultdict(list), defaultdict(list)
     stories: dict[str, list[bool]] = {"grammatical": [], "consistent": []}

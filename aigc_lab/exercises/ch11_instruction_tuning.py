@@ -230,7 +230,7 @@ def _losses(draw):
     statement=r"""
     Compute the mean cross-entropy in nats of the targets of a batch; −100 means that nothing is
     asked at a place. All targets of the batch count alike, so a row that has none adds nothing.
-    Logits may be large.
+    Logits may be large. Compute in float64.
     """,
     hints=[
         "Subtract the largest logit of each place before `np.exp`.",
@@ -312,8 +312,8 @@ def _tables(draw):
             "np.full(table.shape[1], table.mean())",
         ),
         Mistake(
-            "With vectors of zeros the new tokens are the same to the model, but no token like any "
-            "other.",
+            "A row of zeros has the logit 0 everywhere, which can be far above the others; the "
+            "mean row has the mean of the old logits.",
             "table.mean(axis=0)",
             "np.zeros(table.shape[1])",
         ),
@@ -469,9 +469,9 @@ def _conversations(draw):
     belongs to a reply (its ids and its 903), else −100.
 
     Put the conversations into rows of `length` places in the order in which they come: each into
-    the current row if it fits, else into a new one. Return three arrays $(B, T)$: the tokens, the
-    targets, and for each place the number of its conversation in its row, from 0. Places that are
-    left over at the end of a row have token 0, target −100, and the next number.
+    the current row if it fits, else into a new one. Return three arrays $(B, T)$ of int64: the
+    tokens, the targets, and for each place the number of its conversation in its row, from 0.
+    Places that are left over at the end of a row have token 0, target −100, and the next number.
     """,
     hints=[
         "First a function of your own that makes tokens and targets of one conversation.",

@@ -34,7 +34,7 @@ class LoRALinear(nn.Module):
     Args:
         base: the layer.
         rank: r, at least 1.
-        alpha: α; the path is scaled by α/r, so that its size does not depend on the rank.
+        alpha: α; the path is scaled by α/r: with α fixed, its size hardly depends on the rank.
 
     Raises:
         ValueError: a rank below 1, or α not above 0.
@@ -244,20 +244,21 @@ def load_adapter(model: nn.Module, folder: str | Path) -> None:
     folder = Path(folder)
     try:
         config = json.loads((folder / ADAPTER_CONFIG).read_bytes())
+        belongs_to, checksum = str(config["base"]), config["weights"]
+        rank, alpha, layers = config["rank"], config["alpha"], list(config["layers"])
         weights = (folder / ADAPTER).read_bytes()
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"there is no whole adapter in {folder}: {error}") from None
-    if hashlib.sha256(weights).hexdigest() != config["weights"]:
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AdapterError(f"there is no whole adapter in {folder}: {error!r}") from None
+    if hashlib.sha256(weights).hexdigest() != checksum:
         raise AdapterError(f"{folder / ADAPTER} is damaged: its checksum differs")
-    if (found := base_hash(model)) != config["base"]:
+    if (found := base_hash(model)) != belongs_to:
         raise AdapterError(
-            f"the adapter in {folder} was trained on another base: weights {config['base'][:12]}…, "
+            f"the adapter in {folder} was trained on another base: weights {belongs_to[:12]}…, "
             f"and this model has {found[:12]}…; load the base that it belongs to"
         )
     remove_lora(model).requires_grad_(False)
-    for name in config["layers"]:
-        base = model.get_submodule(name)
-        _replace(model, name, LoRALinear(base, config["rank"], config["alpha"]))
+    for name in layers:
+        _replace(model, name, LoRALinear(model.get_submodule(name), rank, alpha))
     tensors = load_tensors(weights)
     with torch.no_grad():
         for name, parameter in lora_parameters(model).items():

@@ -5,7 +5,7 @@
     no refusals  replies only, and no question in training is unanswerable
 
 Each way with three seeds, from the base model, for the same number of steps on as many
-conversations. Recorded in `aigc_lab/weights/chat_ways/results.json`; a run takes about 25 minutes
+conversations. Recorded in `aigc_lab/weights/chat_ways/results.json`; a run takes about 15 minutes
 of one core.
 """
 
@@ -47,9 +47,9 @@ class ChatWays:
         seeds: each has its own conversations.
     """
 
-    n_steps: int = 150
+    n_steps: int = 100
     n_conversations: int = 16
-    n_held_out: int = 30
+    n_held_out: int = 24
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def recipe(self, way: str, seed: int) -> Recipe:

@@ -49,9 +49,12 @@ class FineTuning:
     keep_best: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("n_steps", 1), ("batch_size", 1), ("evaluate_every", 0)):
+        at_least = {"n_steps": 1, "batch_size": 1, "n_warmup": 0, "weight_decay": 0}
+        for name, least in {**at_least, "evaluate_every": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not self.lr > 0:
+            raise ValueError(f"lr={self.lr} must be above 0, such as 1e-3")
         if self.keep_best and not self.evaluate_every:
             raise ValueError("keep_best=True needs evaluate_every, such as 10: it must look")
 
@@ -122,7 +125,13 @@ def class_loss(model: nn.Module, batch: LabelledBatch) -> torch.Tensor:
 
 
 def predict(model: nn.Module, encode: Encode, examples: Sequence[Labelled]) -> np.ndarray:
-    """Logits `(N, K)` of the texts, without dropout."""
+    """Logits `(N, K)` of the texts, without dropout.
+
+    Raises:
+        ValueError: no text.
+    """
+    if not examples:
+        raise ValueError("examples is empty: nothing to predict")
     found = []
     with torch.no_grad(), evaluation_mode(model):
         for first in range(0, len(examples), TEXTS_AT_ONCE):

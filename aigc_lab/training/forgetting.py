@@ -1,6 +1,6 @@
 """What a model forgets while it learns one thing more: three seeds of each way to teach it.
 
-    python -m aigc_lab.training.forgetting          # a quarter of an hour, one core
+    python -m aigc_lab.training.forgetting          # twenty minutes, one core
 
 The base model learns to answer the one kind of question that it was never asked, "Where was Mei at
 first?", and nothing else. Before and after, it is asked all other kinds. What is measured lies in
@@ -37,6 +37,9 @@ RESULTS = FOLDER / "forgetting" / "results.json"
 SHIPPED, SHIPPED_FOLDER = "LoRA 8, 0.002", FOLDER / "where_first"
 COMMAND = "python -m aigc_lab.training.forgetting"
 RANKS = (1, 2, 4, 8, 16)
+ALPHA = 16.0  # with rank 8, this is 2 · rank
+RATES = (2e-4, 3e-4, 5e-4, 1e-3)
+LORA_RATES = (1e-3, 1.3e-3, 1.6e-3, 2e-3, 5e-3)
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,26 @@ class Way:
 
     Args:
         lr: highest learning rate.
-        rank: of LoRA, with α = 2 · rank; 0 trains all parameters.
+        rank: of LoRA; 0 trains all parameters.
+        alpha: α of LoRA; 0 for 2 · rank.
         replay: whether as many documents with the old kinds of question are mixed in.
         learns_to_stop: whether the line's end after an answer is learned, too.
     """
 
     lr: float
     rank: int = 0
+    alpha: float = 0.0
     replay: bool = False
     learns_to_stop: bool = True
 
 
 WAYS = {
-    **{f"all, {lr:g}": Way(lr) for lr in (2e-4, 5e-4, 1e-3)},
-    **{f"LoRA 8, {lr:g}": Way(lr, rank=8) for lr in (1e-3, 2e-3, 5e-3)},
+    **{f"all, {lr:g}": Way(lr) for lr in RATES},
+    **{f"LoRA 8, {lr:g}": Way(lr, rank=8) for lr in LORA_RATES},
     "all, 0.001, with replay": Way(1e-3, replay=True),
     "all, 0.001, never told to stop": Way(1e-3, learns_to_stop=False),
     **{f"LoRA {rank}, 0.002": Way(2e-3, rank=rank) for rank in RANKS if rank != 8},
+    **{f"LoRA {rank}, 0.002, α = 16": Way(2e-3, rank, ALPHA) for rank in RANKS if rank != 8},
 }
 
 
@@ -134,7 +140,7 @@ def teach(base: GPT, tokenizer: Tokenizer, task: Forgetting, way: Way, seed: int
     torch.manual_seed(seed)
     model = copy.deepcopy(base)
     if way.rank:
-        add_lora(model, way.rank, alpha=2 * way.rank)
+        add_lora(model, way.rank, alpha=way.alpha or 2 * way.rank)
     source = new_questions(tokenizer, task, way, model.config.context_length, seed)
     told = TrainSettings(task.n_steps, n_warmup=task.n_warmup)
     for _ in training_steps(model, make_optimizers(model, way.lr, weight_decay=0.01), source, told):

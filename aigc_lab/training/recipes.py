@@ -129,7 +129,7 @@ def base(preset: str) -> Recipe:
 
 def chat(preset: str) -> Recipe:
     """The base model, taught to converse."""
-    n_steps = _choose(preset, quick=40, full=1400)
+    n_steps = _choose(preset, quick=40, full=1200)
     whole = base("full")
     return Recipe(
         name="chat",

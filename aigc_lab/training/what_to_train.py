@@ -28,6 +28,7 @@ from aigc_lab.data.labelled import (
     encode_for_gpt,
     wish_stories,
 )
+from aigc_lab.data.masking import SENTENCE_END
 from aigc_lab.data.sms import content_key, read_messages, split_messages, without_copies
 from aigc_lab.data.tiny_world import TinyWorld, WorldSettings
 from aigc_lab.evaluation.classification import calibration_error, confusion_matrix, scores
@@ -42,7 +43,7 @@ from aigc_lab.training.recorded import read_results, write_results
 
 RESULTS = FOLDER / "what_to_train" / "results.json"
 COMMAND = "python -m aigc_lab.training.what_to_train"
-WORDS = "counts of words"
+WORDS, LAST_WORDS = "counts of words", "counts, last sentence"
 FAR_AWAY = 10**8  # number of a story that no pretraining has read
 
 
@@ -61,6 +62,8 @@ WAYS = {
     "BERT, head": Way("bert", "head"),
     "BERT, last block": Way("bert", "last block"),
     "BERT, all": Way("bert", "all"),
+    "GPT, random, head": Way("gpt", "head", pretrained=False),
+    "GPT, random, all": Way("gpt", "all", pretrained=False),
     "GPT, head": Way("gpt", "head"),
     "GPT, last block": Way("gpt", "last block"),
     "GPT, all": Way("gpt", "all"),
@@ -104,6 +107,11 @@ def make_texts(name: str, task: WhatToTrain, seed: int) -> tuple[list[Labelled],
     test = wish_stories(TinyWorld(stories.replace(seed=1)), task.n_test, balanced=True)
     train = wish_stories(TinyWorld(stories), n, (1 + seed) * FAR_AWAY, balanced=True)
     return train, test
+
+
+def last_sentence(text: str) -> str:
+    """The last sentence of a text."""
+    return SENTENCE_END.split(text.strip())[-1].strip()
 
 
 def make_classifier(way: Way, max_length: int) -> tuple[nn.Module, Encode]:
@@ -164,9 +172,11 @@ def _run_seed(found: dict[str, Any], name: str, task: WhatToTrain, seed: int, ba
         by_size = found["scores"].setdefault(way, {})
         by_size.setdefault(str(n), []).append(measure(logits, truth))
 
-    for n in task.n_examples:
-        texts, labels = zip(*examples[:n], strict=True)
-        note(WORDS, n, NaiveBayes(texts, labels).logits([text for text, _ in test]))
+    read = {WORDS: str, **({LAST_WORDS: last_sentence} if name == "wishes" else {})}
+    for way, part in read.items():
+        for n in task.n_examples:
+            texts, labels = zip(*((part(text), label) for text, label in examples[:n]), strict=True)
+            note(way, n, NaiveBayes(texts, labels).logits([part(text) for text, _ in test]))
     for way in TASKS[name]:
         for n in task.n_examples:
             torch.manual_seed(seed)

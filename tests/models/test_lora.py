@@ -216,9 +216,10 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     weights.write_bytes(data)
     with pytest.raises(AdapterError, match="its checksum differs"):
         load_adapter(gpt(), tmp_path)
-    (tmp_path / "adapter.json").write_text("{")
-    with pytest.raises(AdapterError, match="no whole adapter"):
-        load_adapter(gpt(), tmp_path)
+    for text in ("{", "{}", "[]", "3", '{"base": "", "weights": "", "rank": 1, "alpha": 1}'):
+        (tmp_path / "adapter.json").write_text(text)
+        with pytest.raises(AdapterError, match="no whole adapter"):
+            load_adapter(gpt(), tmp_path)
 
 
 def test_the_file_says_what_it_is(tmp_path):

@@ -120,11 +120,18 @@ def test_bad_settings():
     for wrong, message in (
         ({"n_steps": 0}, "n_steps=0 must be at least 1"),
         ({"n_steps": 1, "batch_size": 0}, "batch_size=0"),
+        ({"n_steps": 10, "n_warmup": -3}, "n_warmup=-3 must be at least 0"),
+        ({"n_steps": 10, "lr": -1}, "lr=-1 must be above 0"),
+        ({"n_steps": 10, "lr": 0.0}, "lr=0.0 must be above 0"),
+        ({"n_steps": 10, "lr": float("nan")}, "lr=nan must be above 0"),
+        ({"n_steps": 10, "weight_decay": -0.1}, "weight_decay=-0.1"),
         ({"n_steps": 1, "keep_best": True}, "needs evaluate_every"),
     ):
         with pytest.raises(ValueError, match=message):
             FineTuning(**wrong)
     with pytest.raises(ValueError, match="needs texts that are held out"):
         fine_tune(classifier(), ENCODE, EXAMPLES, FineTuning(1, evaluate_every=1))
+    with pytest.raises(ValueError, match="examples is empty: nothing to predict"):
+        predict(classifier(), ENCODE, [])
     with pytest.raises(ValueError, match="0 examples"):
         fine_tune(classifier(), ENCODE, [], FineTuning(1))

@@ -22,6 +22,7 @@ from aigc_lab.training.forgetting import (
     load_results,
     new_questions,
     run,
+    teach,
 )
 
 SMALL = Forgetting(
@@ -92,6 +93,13 @@ def test_every_way_is_measured_and_the_adapter_is_saved(tmp_path, base):
     for name, p in model.named_parameters():
         if "lora_" not in name:
             assert torch.equal(p, before[name.replace(".base.", ".")])
+
+
+def test_the_size_of_the_paths_is_that_of_the_way():
+    base = load_shipped("base")
+    for way, factor in ((Way(1e-3, rank=4), 2), (Way(1e-3, rank=4, alpha=16), 4)):
+        taught = teach(*base, SMALL, way, seed=0)
+        assert {layer.alpha / layer.rank for layer in lora_layers(taught).values()} == {factor}
 
 
 def test_the_command_writes_what_can_be_read(tmp_path, monkeypatch):

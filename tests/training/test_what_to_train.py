@@ -11,8 +11,10 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from aigc_lab.training import overfitting, what_to_train
 from aigc_lab.training.overfitting import CURES, Overfitting
 from aigc_lab.training.what_to_train import (
+    LAST_WORDS,
     WORDS,
     WhatToTrain,
+    last_sentence,
     make_classifier,
     make_texts,
     measure,
@@ -37,7 +39,8 @@ def test_every_way_and_size_has_a_number_for_each_seed(messages, monkeypatch):
     monkeypatch.setattr(what_to_train, "TASKS", ways)
     found = run(SMALL, ("wishes", "messages"), show_progress=False)
     for name, own in ways.items():
-        assert list(found[name]["scores"]) == [WORDS, *own]
+        counts = [WORDS, LAST_WORDS] if name == "wishes" else [WORDS]
+        assert list(found[name]["scores"]) == [*counts, *own]
         for by_size in found[name]["scores"].values():
             assert [len(runs) for runs in by_size.values()] == [2, 2]
             assert list(by_size) == ["6", "10"]
@@ -58,16 +61,20 @@ def test_texts_of_seeds_differ_and_training_and_test_do_not_meet(messages):
     assert make_texts("messages", small, 0)[0] == make_texts("messages", SMALL, 0)[0][:4]
 
 
+def test_the_last_sentence_is_the_last_one_told():
+    assert last_sentence("Mei had a lamp. Bao ran to the hill. ") == "Bao ran to the hill."
+    assert last_sentence("One.") == "One."
+
+
 def test_random_and_pretrained_differ_in_the_body():
     ways = what_to_train.WAYS
-    one, two, random = (
-        make_classifier(ways[name], 32)[0]
-        for name in ("BERT, all", "BERT, head", "BERT, random, all")
-    )
-    weight = "blocks.0.up.weight"
-    same, other = (model.body.get_parameter(weight) for model in (two, random))
-    mine = one.body.get_parameter(weight)
-    assert mine.equal(same) and not mine.equal(other)
+    for name, weight in (("BERT", "blocks.0.up.weight"), ("GPT", "blocks.0.attention.out.weight")):
+        one, two, random = (
+            make_classifier(ways[f"{name}, {way}"], 32)[0] for way in ("all", "head", "random, all")
+        )
+        same, other = (model.body.get_parameter(weight) for model in (two, random))
+        mine = one.body.get_parameter(weight)
+        assert mine.equal(same) and not mine.equal(other)
     assert mine.requires_grad and not same.requires_grad
 
 

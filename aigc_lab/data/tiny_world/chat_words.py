@@ -25,14 +25,21 @@ I_AM = ["I am a small model of a tiny world.", "I am a small language model."]
 I_AM_CALLED = ["I am {P}.", "My name is {P}."]
 SUMS = ["What is {a} + {b}?", "How much is {a} + {b}?", "Add {a} and {b}.", "{a} + {b} = ?"]
 
-# What a story never says, and what no story says. The last of each list is never trained on.
+# What users say to give the assistant another name than it has.
+RENAMING = ["", "", "", "You are called {Q}. ", "From now on you are {Q}. "]
+
+# What a story never says, and what no story says.
 UNSTATED_OF_PERSON = [
     "How old is {P}?",
     "What did {P} eat?",
     "Who is the mother of {P}?",
+    "Where is the sister of {P}?",
+    "What colour are the shoes of {P}?",
     "Why was {P} there?",
     "Is {P} tall?",
     "What did {P} dream of last week?",
+    "What colour is the hat of {P}?",
+    "Who is a friend of {P}?",
 ]
 UNSTATED_OF_THING = [
     "How heavy is the {t}?",
@@ -40,6 +47,8 @@ UNSTATED_OF_THING = [
     "What did the {t} cost?",
     "How old is the {t}?",
     "Was the {t} a gift?",
+    "Is the {t} made of wood?",
+    "Who lost the {t} last year?",
 ]
 OUTSIDE = [
     "What is the capital of France?",
@@ -48,9 +57,12 @@ OUTSIDE = [
     "What is my name?",
     "Who is the king of Spain?",
     "What day is it?",
+    "Where is my book?",
     "How many stars are there?",
     "How far is the moon?",
+    "Where is the highest mountain?",
 ]
+N_NEW_WORDINGS = 3  # at the end of each of the three lists, never trained on
 
 
 def follow_ups(before: Question, question: Question) -> list[str]:

@@ -68,6 +68,7 @@ class _Talk:
     style: str
     name: str
     turns: list[Turn] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)  # people and things of all stories so far
     n_words: int = 0
 
     def add(self, user: str, task: Task, reply: str = "") -> bool:
@@ -139,6 +140,7 @@ class Conversations:
 def _about_story(talk: _Talk) -> None:
     speaker = Drawing(talk.chance)
     state = tell(speaker, talk.settings)
+    talk.known |= {*state.people, *state.things}
     question, text, task = _next_question(talk, state, [], None)
     frame = talk.chance.choice(words.STORY_FRAMES)
     talk.add(frame.format(story=speaker.text, question=text), task)
@@ -189,9 +191,11 @@ def _unanswerable(talk: _Talk, state: State) -> tuple[str, str]:
     """A question that the story does not answer, and why."""
     chance, settings = talk.chance, talk.settings
     if not talk.new_wordings and chance.random() < 0.6:
-        people = [name for name in settings.used_people if name not in state.people]
-        things = [thing for thing in settings.things if thing not in state.things]
-        others = [name for name in state.people if name != state.lead]
+        people = [name for name in settings.used_people if name not in talk.known]
+        things = [thing for thing in settings.things if thing not in talk.known]
+        # Of the only story so far: somebody else's wish may have been told in an earlier one.
+        is_only = talk.known == {*state.people, *state.things}
+        others = [name for name in state.people if is_only and name != state.lead]
         kind, subjects = chance.choice(
             [
                 ("where person", people), ("what has", people), ("wish", people),
@@ -209,7 +213,8 @@ def _unanswerable(talk: _Talk, state: State) -> tuple[str, str]:
 
 
 def _allowed(talk: _Talk, forms: list[str]) -> list[str]:
-    return forms[-1:] if talk.new_wordings else forms[:-1]
+    n = words.N_NEW_WORDINGS
+    return forms[-n:] if talk.new_wordings else forms[:-n]
 
 
 def _outside(talk: _Talk) -> bool:
@@ -229,9 +234,12 @@ def _small_talk(talk: _Talk, kind: str) -> bool:
 
 
 def _who_are_you(talk: _Talk) -> bool:
+    """Ask for the assistant's name; only the system can give it one, whatever the user says."""
     forms = words.I_AM_CALLED if talk.name else words.I_AM
     task = SmallTalk(tuple(form.format(P=talk.name) for form in forms))
-    return talk.add(talk.chance.choice(words.WHO_ARE_YOU), task)
+    others = [name for name in talk.settings.used_people if name != talk.name]
+    renaming = talk.chance.choice(words.RENAMING).format(Q=talk.chance.choice(others))
+    return talk.add(renaming + talk.chance.choice(words.WHO_ARE_YOU), task)
 
 
 def _free(talk: _Talk) -> None:
@@ -251,6 +259,7 @@ def _requests(talk: _Talk) -> None:
         story, state = request.tell(chance, talk.settings)
         if not talk.add(request.wording(chance, again=number > 0), request, story):
             return
+        talk.known |= {*state.people, *state.things}
         if chance.random() < 0.4:
             _more_questions(talk, state, None, chance.randint(1, 3))
 

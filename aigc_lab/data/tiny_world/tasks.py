@@ -37,8 +37,9 @@ class Unknowable:
     """A question that nobody can answer who knows no more than the conversation.
 
     Args:
-        why: "absent", about somebody or something that the story does not have; "unstated", about
-            what it does not say; "outside", about the world beyond it.
+        why: "absent", about somebody or something that the story does not have, or about the wish
+            of somebody of whom it tells none; "unstated", about what it does not say; "outside",
+            about the world beyond it.
     """
 
     why: str
