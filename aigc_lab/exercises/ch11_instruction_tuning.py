@@ -530,7 +530,7 @@ def _conversations(draw):
 def chat_batch(
     conversations: list[list[tuple[str, list[int]]]], length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, targets and numbers of the conversations, `(B, T)` with T = length."""
+    """Tokens, targets and conversation numbers, `(B, T)` with T = length."""
     rows = []
     for conversation in conversations:
         ids, learned = [0], []

@@ -61,7 +61,7 @@ def _shots(draw):
     ],
 )
 def few_shot_prompt(examples: list[tuple[str, str]], new_question: str) -> str:
-    """Examples, pairs of question and answer, and then a question without one."""
+    """Pairs of question and answer, and then a question without one."""
     shown = [f"Q: {asked}\nA: {answer}" for asked, answer in examples if asked != new_question]
     return "\n".join([*shown, f"Q: {new_question}\nA:"])
 

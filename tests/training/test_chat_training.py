@@ -116,7 +116,7 @@ def test_a_row_without_targets_adds_nothing(batch, model):
         loss.backward()
         grads.append(next(model.blocks[0].attention.parameters()).grad.clone())
         assert loss.isfinite()
-    torch.testing.assert_close(*grads)
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-4)  # another order of sums
     assert more.n_targets == batch.n_targets
 
 

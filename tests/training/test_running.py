@@ -100,7 +100,7 @@ def test_a_tokenizer_cuts_numbers_into_digits_and_is_the_same_every_time():
 def test_a_vocabulary_of_another_size_is_refused():
     recipe = tiny("base")
     wrong = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, vocab_size=500))
-    with pytest.raises(ValueError, match="vocab_size=500, but its data have 400 tokens"):
+    with pytest.raises(ValueError, match="vocab_size=500, but its data make it 400"):
         make_data(wrong)
 
 
