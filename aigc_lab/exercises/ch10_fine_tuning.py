@@ -626,7 +626,7 @@ def train_lora(
 
 ninety_percent = question(
     "ninety_percent",
-    title="“We have 87 per cent”",
+    title='"We have 87 per cent"',
     minutes=10,
     statement=r"""
     A colleague fine-tunes BERT on short messages, of which 13 % are spam. She reports an accuracy
