@@ -11,9 +11,9 @@ asks several times.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import click
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from tqdm import tqdm
 
 from aigc_lab.data.written_sums import Characters, WrittenSums, ask_sum, draw_sums, read_result
 from aigc_lab.files import write_atomically
@@ -30,7 +29,7 @@ from aigc_lab.generation.sampling import Sampling
 from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.training.loop import training_steps
 from aigc_lab.training.optimizers import make_optimizers
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, record_runs
 from aigc_lab.training.run_folder import TrainSettings
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights" / "chain_of_thought"
@@ -158,26 +157,22 @@ def run(
     Raises:
         ValueError: the file to resume holds runs of other settings.
     """
-    found = json.loads(json.dumps({"settings": dataclasses.asdict(study), "runs": {}}))
-    if resume and path.exists():
-        before = load_results(path)
-        if before["settings"] != found["settings"]:
-            raise ValueError(f"{path} has other settings: remove it, or leave out --resume")
-        found = before
     tests = {d: draw_sums(study.n_test, (d,), HELD_OUT, held_out=True) for d in study.tested}
-    cells = [(kind, n, seed) for seed in study.seeds for n in study.n_examples for kind in KINDS]
-    for kind, n_examples, seed in (bar := tqdm(cells, disable=not show_progress)):
-        name = f"{kind}/{n_examples}/{seed}"
-        bar.set_description(name)
-        if name in found["runs"]:
-            continue
+
+    def measure(kind: str, n_examples: int, seed: int) -> dict[str, Any]:
         way, same = KINDS[kind]
         n_updates, n_tokens = updates_and_tokens(study, way, same, n_examples, seed)
         model = train_adder(study, way, n_examples, n_updates, seed)
         scores = {str(d): addition_scores(model, sums, way) for d, sums in tests.items()}
-        found["runs"][name] = {"updates": n_updates, "tokens": n_tokens, **scores}
-        write_results(path, found)
-    return found
+        return {"updates": n_updates, "tokens": n_tokens, **scores}
+
+    cells = [
+        (f"{kind}/{n}/{seed}", partial(measure, kind, n, seed))
+        for seed in study.seeds
+        for n in study.n_examples
+        for kind in KINDS
+    ]
+    return record_runs(path, dataclasses.asdict(study), cells, resume, show_progress)
 
 
 def save_adder(model: GPT, path: Path = ADDER) -> None:
@@ -199,13 +194,7 @@ def load_adder(path: Path = ADDER) -> GPT:
     return model.eval()
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

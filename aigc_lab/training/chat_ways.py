@@ -25,7 +25,7 @@ from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.making_data import make_data
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import Recipe, get_recipe
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 from aigc_lab.training.running import make_model
 
 RESULTS = FOLDER / "chat_ways" / "results.json"
@@ -104,13 +104,7 @@ def _train(study: ChatWays, way: str, seed: int) -> dict[str, Any]:
     }
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

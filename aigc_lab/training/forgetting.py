@@ -30,7 +30,7 @@ from aigc_lab.models.shipped import FOLDER, load_shipped
 from aigc_lab.training.loop import training_steps
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.packing import FAR_AWAY, in_answers
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = FOLDER / "forgetting" / "results.json"
@@ -205,13 +205,7 @@ def run(
     }
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 def adapter_size(folder: Path = SHIPPED_FOLDER) -> int:

@@ -24,7 +24,7 @@ from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.models.modes import evaluation_mode
 from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.optimizers import make_optimizers
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "in_context" / "results.json"
@@ -218,13 +218,7 @@ def _rounded(values: torch.Tensor) -> list:
     return (values.double() * 1e4).round().div(1e4).tolist()
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

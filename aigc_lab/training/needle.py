@@ -29,7 +29,7 @@ from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.making_data import make_tokenizer
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.packing import only_answers, packed_documents
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "needle" / "results.json"
@@ -130,13 +130,7 @@ def run(study: Needle, show_progress: bool = True) -> dict[str, Any]:
     }
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 def _packed(

@@ -27,7 +27,7 @@ from aigc_lab.training.fine_tuning import (
     fine_tune,
     mean_class_loss,
 )
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 
 RESULTS = FOLDER / "overfitting" / "results.json"
 COMMAND = "python -m aigc_lab.training.overfitting"
@@ -107,13 +107,7 @@ def run(task: Overfitting, show_progress: bool = True) -> dict[str, Any]:
     return found
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

@@ -24,7 +24,7 @@ from aigc_lab.models.bert import BERTConfig
 from aigc_lab.models.bert_pretraining import BERTForPretraining, masked_loss, pretraining_loss
 from aigc_lab.training.loop import mean_loss, training_steps
 from aigc_lab.training.optimizers import make_optimizers
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "pair_task" / "results.json"
@@ -139,13 +139,7 @@ def train(task: PairTask, tokenizer: Tokenizer, way: str, seed: int) -> BERTForP
     return model
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

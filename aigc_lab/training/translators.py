@@ -11,7 +11,6 @@ What is measured lies in `aigc_lab/weights/translators/results.json`; chapter 05
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 
 import click
 import torch
-from tqdm import tqdm
 
 from aigc_lab.data.tiny_world.translation import SentencePairs
 from aigc_lab.evaluation.translation import SEED, scores_by_split, translation_scores
@@ -29,7 +27,7 @@ from aigc_lab.training.losses import translation_loss
 from aigc_lab.training.making_data import Data, make_data
 from aigc_lab.training.optimizers import make_optimizers
 from aigc_lab.training.recipes import N_CHINESE, N_ENGLISH, Recipe, get_recipe
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, record_runs
 from aigc_lab.training.running import make_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "weights" / "translators" / "results.json"
@@ -153,28 +151,11 @@ def run(
     Raises:
         ValueError: the file to resume holds runs of other settings.
     """
-    found = {"settings": dataclasses.asdict(comparison), "runs": {}}
-    found = json.loads(json.dumps(found))  # as it will be read
-    if resume and path.exists():
-        before = load_results(path)
-        if before["settings"] != found["settings"]:
-            raise ValueError(f"{path} has other settings: remove it, or leave out --resume")
-        found = before
-    for name, make in (bar := tqdm(list(comparison.cells()), disable=not show_progress)):
-        bar.set_description(name)
-        if name not in found["runs"]:
-            found["runs"][name] = make()
-            write_results(path, found)
-    return found
+    settings, cells = dataclasses.asdict(comparison), list(comparison.cells())
+    return record_runs(path, settings, cells, resume, show_progress)
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()

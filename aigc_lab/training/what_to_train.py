@@ -39,7 +39,7 @@ from aigc_lab.models.gpt import GPT
 from aigc_lab.models.heads import BERTClassifier, GPTClassifier, train_only
 from aigc_lab.models.shipped import FOLDER, load_shipped
 from aigc_lab.training.fine_tuning import FineTuning, fine_tune, labels_of, predict
-from aigc_lab.training.recorded import read_results, write_results
+from aigc_lab.training.recorded import reader_of, write_results
 
 RESULTS = FOLDER / "what_to_train" / "results.json"
 COMMAND = "python -m aigc_lab.training.what_to_train"
@@ -219,13 +219,7 @@ def copies(n_test: int = 1000, seed: int = 0) -> dict[str, float]:
     }
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any]:
-    """The results that ship with the book.
-
-    Raises:
-        FileNotFoundError: there are none; names the command.
-    """
-    return read_results(path, COMMAND)
+load_results = reader_of(RESULTS, COMMAND)
 
 
 @click.command()
