@@ -1,5 +1,6 @@
 """The package's commands: `python -m aigc_lab --help`."""
 
+import importlib
 import logging
 
 import click
@@ -7,27 +8,27 @@ import click
 from aigc_lab.data.download import DATA_SETS, DownloadError, data_folder, download, is_good
 
 
+# Commands that need numpy or torch, and where they are.
+MODULES = {
+    "align": "aigc_lab.alignment.commands",
+    "chat": "aigc_lab.generation.chat_command",
+    "exercises": "aigc_lab.exercises.commands",
+    "feedback": "aigc_lab.alignment.feedback.command",
+    "train": "aigc_lab.training.commands",
+}
+
+
 class Commands(click.Group):
     """Loads the commands that need numpy or torch only where they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands."""
-        return sorted([*super().list_commands(ctx), "chat", "exercises", "train"])
+        return sorted([*super().list_commands(ctx), *MODULES])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name."""
-        if cmd_name == "chat":
-            from aigc_lab.generation.chat_command import chat
-
-            return chat
-        if cmd_name == "exercises":
-            from aigc_lab.exercises.commands import exercises
-
-            return exercises
-        if cmd_name == "train":
-            from aigc_lab.training.commands import train
-
-            return train
+        if cmd_name in MODULES:
+            return getattr(importlib.import_module(MODULES[cmd_name]), cmd_name)
         return super().get_command(ctx, cmd_name)
 
 

@@ -8,12 +8,12 @@ A file holds either one JSON object per line (JSONL) or one JSON list of them; e
 in another format.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aigc_lab.data.chat import ConversationError, Message, check_conversation
+from aigc_lab.data.json_records import read_records
 
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 # An instruction and its input as one message.
@@ -34,7 +34,7 @@ def load_conversations(path: str | Path) -> list[list[Message]]:
     """
     path = Path(path)
     found = []
-    for line, record in _records(path):
+    for line, record in read_records(path, ConversationFileError):
         try:
             messages = _messages(record)
             check_conversation(messages)
@@ -46,53 +46,13 @@ def load_conversations(path: str | Path) -> list[list[Message]]:
     return found
 
 
-def _records(path: Path) -> Iterator[tuple[int, Any]]:
-    """Every JSON value of a list, or of the lines, with the line on which it begins."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConversationFileError(
-            f"{path} is not UTF-8 (byte {error.start}): convert it first"
-        ) from None
-    start = len(text) - len(text.lstrip())
-    is_list = text[start : start + 1] == "["
-    place, decoder = start + is_list, json.JSONDecoder()
-    while True:
-        place = _skip(text, place, " \t\r\n," if is_list else " \t\r\n")
-        if place == len(text) or (is_list and text[place] == "]"):
-            break
-        line = text.count("\n", 0, place) + 1
-        try:
-            record, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError as error:
-            raise ConversationFileError(
-                f"{path}, line {error.lineno}: {error.msg} at column {error.colno}; the object "
-                f"begins on line {line}"
-            ) from None
-        yield line, record
-    if is_list and place == len(text):
-        raise ConversationFileError(f"{path} begins with '[' and has no ']': it was cut short")
-    if is_list and (after := _skip(text, place + 1, " \t\r\n")) < len(text):
-        line = text.count("\n", 0, after) + 1
-        raise ConversationFileError(
-            f"{path}, line {line}: there is more after the ']' that ends the list: one file holds "
-            "one list, or objects without brackets around them"
-        )
-
-
-def _skip(text: str, place: int, characters: str) -> int:
-    while place < len(text) and text[place] in characters:
-        place += 1
-    return place
-
-
 def _messages(record: Any) -> list[Message]:
     if not isinstance(record, dict):
         raise ConversationError(f"{str(record)[:40]!r} is no JSON object")
     if "messages" in record:
-        return _turns(record["messages"], "role", "content", lambda role: role)
+        return read_turns(record["messages"])
     if "conversations" in record:
-        return _turns(record["conversations"], "from", "value", _sharegpt_role)
+        return read_turns(record["conversations"], "from", "value", _sharegpt_role)
     if "instruction" in record and "output" in record:
         texts = {name: record.get(name, "") for name in ("instruction", "input", "output")}
         for name, text in texts.items():
@@ -106,9 +66,17 @@ def _messages(record: Any) -> list[Message]:
     )
 
 
-def _turns(
-    turns: Any, role_key: str, text_key: str, role_of: Callable[[str], str]
+def read_turns(
+    turns: Any,
+    role_key: str = "role",
+    text_key: str = "content",
+    role_of: Callable[[str], str] = str,
 ) -> list[Message]:
+    """Messages from a list of JSON objects; whether they are a conversation is not checked.
+
+    Raises:
+        ConversationError: no list, or an object without a role or a text; says which one.
+    """
     if not isinstance(turns, list):
         raise ConversationError(f"{str(turns)[:40]!r} is no list of messages")
     found = []

@@ -1,0 +1,1 @@
+"""Alignment: rewards from human feedback, and models that learn from them."""

@@ -1,0 +1,1 @@
+"""Collecting human feedback: pairs of answers, votes on them, a page and a notebook form."""
