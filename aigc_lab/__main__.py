@@ -7,7 +7,6 @@ import click
 
 from aigc_lab.data.download import DATA_SETS, DownloadError, data_folder, download, is_good
 
-
 # Commands that need numpy or torch, and where they are.
 MODULES = {
     "align": "aigc_lab.alignment.commands",

@@ -68,6 +68,11 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int
     return [special[START], *ids, special[ASSISTANT]]
 
 
+def encode_reply(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a reply as a model writes it after `encode_prompt`: the text and its end."""
+    return [*tokenizer.encode(" " + text), tokenizer.special_tokens[END]]
+
+
 def decode_reply(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """The text of a reply that a model wrote, up to the first mark, without the space in front."""
     marks = set(tokenizer.special_tokens.values())

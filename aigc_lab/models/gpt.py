@@ -218,7 +218,23 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=std)
         start_attention([block.attention for block in self.blocks])
 
-    def forward(
+    def forward(self, tokens: torch.Tensor, *, last_only: bool = False, **settings) -> torch.Tensor:
+        """Logits of the next token at each position.
+
+        Args:
+            tokens: ids `(B, T)`; with a cache only the new ones.
+            last_only: compute the logits of the last position only, as when writing.
+            settings: attention_mask, documents and cache, as in `vectors`.
+
+        Returns:
+            `(B, T, V)`, or `(B, 1, V)` with `last_only`.
+
+        Raises:
+            ValueError: as `vectors`.
+        """
+        return self.head(self.vectors(tokens, last_only=last_only, **settings))
+
+    def vectors(
         self,
         tokens: torch.Tensor,
         *,
@@ -227,7 +243,7 @@ class GPT(nn.Module):
         cache: KVCache | None = None,
         last_only: bool = False,
     ) -> torch.Tensor:
-        """Logits of the next token at each position.
+        """What the output layer reads: the vector of each token after the last norm.
 
         Args:
             tokens: ids `(B, T)`; with a cache only the new ones.
@@ -237,10 +253,10 @@ class GPT(nn.Module):
                 number are one document. A token sees only its own document, whose positions
                 count from 0, so the logits are those of each document alone.
             cache: keys and values of earlier tokens; gets those of the new ones.
-            last_only: compute the logits of the last position only, as when writing.
+            last_only: of the last position only.
 
         Returns:
-            `(B, T, V)`, or `(B, 1, V)` with `last_only`.
+            `(B, T, C)`, or `(B, 1, C)` with `last_only`.
 
         Raises:
             ValueError: no token, more tokens than the context (or the cache) holds, ids outside
@@ -274,7 +290,7 @@ class GPT(nn.Module):
             x = block(x, rope, mask, cache)
         if cache is not None:
             cache.length += n_new
-        return self.head(self.norm(x[:, -1:] if last_only else x))
+        return self.norm(x[:, -1:] if last_only else x)
 
     def _check(self, tokens, attention_mask, documents, cache, past: int) -> None:
         if tokens.dim() != 2 or 0 in tokens.shape:

@@ -12,6 +12,7 @@ from aigc_lab.models.bert_pretraining import BERTForPretraining
 from aigc_lab.models.gpt import GPT, GPTConfig
 from aigc_lab.models.heads import ReaderConfig, SpanReader
 from aigc_lab.models.recurrent import RecurrentConfig, RecurrentTranslator
+from aigc_lab.models.reward_model import RewardConfig, RewardModel
 from aigc_lab.models.transformer import Transformer, TransformerConfig
 
 # Configuration → model.
@@ -19,6 +20,7 @@ CLASSES: dict[type, type[nn.Module]] = {
     GPTConfig: GPT,
     BERTConfig: BERTForPretraining,
     ReaderConfig: SpanReader,
+    RewardConfig: RewardModel,
     TransformerConfig: Transformer,
     RecurrentConfig: RecurrentTranslator,
 }

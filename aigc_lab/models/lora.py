@@ -140,6 +140,22 @@ def unmerge_lora(model: nn.Module) -> None:
         layer.unmerge()
 
 
+@contextlib.contextmanager
+def merged_lora(model: nn.Module) -> Iterator[None]:
+    """The paths added to their matrices for a `with` block, in which writing is faster.
+
+    What was merged before stays so; a model without paths does not change.
+    """
+    apart = [layer for layer in lora_layers(model).values() if not layer.merged]
+    for layer in apart:
+        layer.merge()
+    try:
+        yield
+    finally:
+        for layer in apart:
+            layer.unmerge()
+
+
 def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
     """The layers with a path, by name."""
     return {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}

@@ -1,7 +1,8 @@
 """Models that come with the book: `aigc_lab/weights/NAME/`, written and read with every check.
 
 A folder holds model.safetensors (float16), config.json (the architecture, the recipe's hash, the
-weights' sha256), tokenizer.json, the training's log.jsonl, and scores.json.
+weights' sha256), tokenizer.json, the training's log.jsonl, and scores.json. A model that was made
+from another by LoRA has adapter.safetensors in place of the weights and the tokenizer.
 
 Why float16: it halves the file, and rounding a trained model of the tiny world to it changed the
 held-out loss by 0.0000002 nats per token (bfloat16: 0.000009).
@@ -23,10 +24,18 @@ from aigc_lab.data.sentence_batches import Vocabularies
 from aigc_lab.data.tokenizer import Tokenizer, TokenizerFileError
 from aigc_lab.files import write_atomically
 from aigc_lab.models.kinds import build_model, config_of, has_vocabulary_of, load_tokenizer
+from aigc_lab.models.lora import (
+    ADAPTER,
+    AdapterError,
+    load_adapter,
+    merge_lora,
+    remove_lora,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 LOG, SCORES = "log.jsonl", "scores.json"
+ADAPTED = "Adapter"  # the kind of what was made by LoRA
 
 
 class ShippedModelError(RuntimeError):
@@ -72,10 +81,7 @@ def save_shipped(
     weights = save_tensors(tensors)
     write_atomically(folder / WEIGHTS, weights)
     tokenizer.save(folder / TOKENIZER)
-    log = "".join(json.dumps(line) + "\n" for line in notes.pop("log", []))
-    write_atomically(folder / LOG, log.encode())
-    scores = json.dumps(notes.pop("scores", {}), indent=1) + "\n"
-    write_atomically(folder / SCORES, scores.encode())
+    write_notes(folder, notes)
     config = {
         "kind": type(model.config).__name__,
         "model": dataclasses.asdict(model.config),
@@ -85,6 +91,14 @@ def save_shipped(
         "notes": notes,
     }
     write_atomically(folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+
+
+def write_notes(folder: Path, notes: dict[str, Any]) -> None:
+    """Write "log" and "scores" of a model's notes as files of their own, and take them out."""
+    log = "".join(json.dumps(line) + "\n" for line in notes.pop("log", []))
+    write_atomically(folder / LOG, log.encode())
+    scores = json.dumps(notes.pop("scores", {}), indent=1) + "\n"
+    write_atomically(folder / SCORES, scores.encode())
 
 
 def load_shipped(
@@ -106,6 +120,8 @@ def load_shipped(
     """
     place = Path(folder) / name
     config = _read_config(place)
+    if config["kind"] == ADAPTED:
+        return _load_adapted(name, place, config)
     weights = _read_checked(place / WEIGHTS, config["weights"])
     tokenizer_bytes = _read_checked(place / TOKENIZER, config["tokenizer"])
     try:
@@ -117,13 +133,32 @@ def load_shipped(
         raise ShippedModelError(
             f"the files in {place} do not belong together ({reason}): {_remedy(name)}"
         ) from None
-    if config["recipe"] != (_hash_now(name, tokenizer_bytes) or config["recipe"]):
+    _warn_if_stale(name, place, config, tokenizer_bytes)
+    return model.eval(), tokenizer
+
+
+def _load_adapted(
+    name: str, place: Path, config: dict[str, Any]
+) -> tuple[nn.Module, Tokenizer | Vocabularies]:
+    """The base with its paths added to its matrices: a model like any other."""
+    _read_checked(place / ADAPTER, config["weights"])
+    model, tokenizer = load_shipped(config["model"]["base"], place.parent)
+    try:
+        load_adapter(model, place)
+    except AdapterError as error:
+        raise ShippedModelError(f"{error}: {_remedy(name)}") from None
+    _warn_if_stale(name, place, config)
+    merge_lora(model)
+    return remove_lora(model).eval(), tokenizer
+
+
+def _warn_if_stale(name: str, place: Path, config: dict[str, Any], tokenizer: bytes = b"") -> None:
+    if config["recipe"] != (_hash_now(name, tokenizer) or config["recipe"]):
         warnings.warn(
             f"the model in {place} was made by another recipe than {name!r} is now, so what it "
             f"says may differ from the text. To make it anew: {_command(name)}",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return model.eval(), tokenizer
 
 
 def shipped_notes(name: str, folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -166,8 +201,11 @@ def _fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
 def _hash_now(name: str, tokenizer: bytes) -> str | None:
     """The hash of the recipe as it is now; None if there is none of this name."""
     # Here and not above: models know nothing of training, but for this one question.
+    from aigc_lab.alignment.recipes import ALIGNED, aligned_recipe
     from aigc_lab.training.recipes import RECIPES, get_recipe
 
+    if name in ALIGNED:
+        return aligned_recipe(name).sha256()
     return get_recipe(name).sha256(tokenizer) if name in RECIPES else None
 
 
@@ -203,7 +241,9 @@ def _read_checked(path: Path, sha256: str) -> bytes:
 
 
 def _command(name: str) -> str:
-    return f"python -m aigc_lab train {name} --preset full"
+    from aigc_lab.alignment.recipes import ALIGNED
+
+    return f"python -m aigc_lab {'align' if name in ALIGNED else 'train'} {name} --preset full"
 
 
 def _remedy(name: str) -> str:

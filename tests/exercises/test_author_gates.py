@@ -36,6 +36,9 @@ FULL_CHAPTERS = [
     "fine_tuning",
     "instruction_tuning",
     "prompting",
+    "reward_models",
+    "rlhf_ppo",
+    "dpo_grpo",
 ]
 
 
