@@ -13,6 +13,7 @@ from torch import nn
 from aigc_lab.alignment.actor import ActorCritic
 from aigc_lab.alignment.gae import token_rewards
 from aigc_lab.alignment.replies import ReplyBatch, make_reply_batch
+from aigc_lab.alignment.rollout import sample_replies
 from aigc_lab.data.chat import END
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.generation.complete import complete_ids
@@ -106,20 +107,23 @@ def no_mask() -> Iterator[None]:
 def not_cut(end: int) -> Callable[[], contextlib.AbstractContextManager[None]]:
     """The policy writes on after its end, and what it writes there is learned from."""
 
-    def written(model, prompts, max_new_tokens, sampling, *, stop_tokens, generator, batch_size):
-        rows = complete_ids(
-            model,
-            prompts,
-            max_new_tokens - 1,
-            sampling,
-            stop_tokens=(),
-            generator=generator,
-            batch_size=batch_size,
-        )
-        # Whether a reply has ended is asked of its last token: it is told the truth.
-        return [[*row, end if end in row else row[-1]] for row in rows]
+    def written(model, prompts, max_new_tokens, sampling, *, stop_tokens, **settings):
+        return complete_ids(model, prompts, max_new_tokens, sampling, stop_tokens=(), **settings)
 
-    return lambda: _swapped("aigc_lab.generation.complete.complete_ids", written)
+    def samples_of(policy, tokenizer, prompts, **settings):
+        samples = sample_replies(policy, tokenizer, prompts, **settings)
+        # Whether a reply has ended is asked of its last token, which is no end now: tell the truth.
+        return dataclasses.replace(samples, has_ended=(samples.batch.replies == end).any(1))
+
+    @contextlib.contextmanager
+    def planted() -> Iterator[None]:
+        with (
+            swap("aigc_lab.generation.complete.complete_ids", written),
+            swap("aigc_lab.alignment.rollout.sample_replies", samples_of),
+        ):
+            yield
+
+    return planted
 
 
 @contextlib.contextmanager

@@ -109,4 +109,7 @@ def main(results: Path, resume: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name=COMMAND)
+    # Under its own name: `swap` looks for functions in the modules of aigc_lab, not in __main__.
+    from aigc_lab.alignment import ppo_bugs
+
+    ppo_bugs.main(prog_name=COMMAND)

@@ -10,13 +10,13 @@ from aigc_lab.exercises.declaring import Case, Mistake, exercise, question
 
 
 def _two_scores(draw):
-    yield Case("equal scores", 1.5, 1.5)
-    yield Case("the first is better", 2.0, 1.0)
+    yield Case("equal scores", 2, 2)
+    yield Case("the first is better", 2, 1)
     yield Case("one score is negative", -1.0, 0.5)
     yield Case("both are negative", -3.0, -1.0)
-    yield Case("far apart", 0.0, 1000.0)
-    yield Case("far apart, the other way", 1000.0, 0.0)
-    yield Case("random scores", *draw.array(2, scale=3).tolist())
+    yield Case("far apart", 0, 1000)
+    yield Case("far apart, the other way", 1000, 0)
+    yield Case("random scores", draw.integer(1, 7), draw.integer(1, 7))
 
 
 @exercise(
@@ -430,6 +430,8 @@ def calibration_of_votes(differences: np.ndarray, first_won: np.ndarray, n_bins:
 def _scores_words_worth(draw):
     worth = draw.array(8)
     words = np.array([3.0, 9.0, 4.0, 7.0, 5.0, 8.0, 6.0, 2.0])
+    three = np.array([1.0, 0.0, 0.0]), np.array([2.0, 3.0, 5.0]), np.array([1.0, 0.0, 2.0])
+    yield Case("as many replies as numbers to find", *three)
     yield Case("no bias", worth + 1, words, worth)
     yield Case("only length", 0.5 * words - 3, words, worth)
     yield Case("worth and length", worth + 0.2 * words, words, worth)

@@ -343,6 +343,11 @@ def _ratios_and_advantages(draw):
     yield Case("bad, and rose", *of([1.5, 1.0], [-1.0, 0.5]))
     yield Case("padding with junk", *of([1.1, 3.0], [1.0, -9.0], [True, False]))
     yield Case("many", *of([0.7, 0.9, 1.1, 1.4, 0.5], [1.0, 2.0, -1.0, -2.0, 3.0]))
+    old = draw.tensor(2, 3) - 2
+    log_probs = old + torch.tensor([[1.1, 0.9, 1.3], [0.6, 1.0, 1.0]]).log()
+    advantages = torch.tensor([[1.0, -2.0, 0.5], [3.0, 0.0, 0.0]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    yield Case("a long and a short reply", log_probs, old, advantages, mask, 0.2)
 
 
 @exercise(
@@ -382,6 +387,16 @@ def _ratios_and_advantages(draw):
             "You took the mean over the padding, too: advantages are not masked.",
             "gain[mask].mean()",
             "gain.mean()",
+        ),
+        Mistake(
+            "You took the mean of each reply first: a token of a short reply counts for more.",
+            "gain[mask].mean()",
+            "((gain * mask).sum(1) / mask.sum(1)).mean()",
+        ),
+        Mistake(
+            "You divided by the padding, too: the mean is over the real tokens.",
+            "gain[mask].mean()",
+            "(gain * mask).mean()",
         ),
         Mistake(
             "You did not clip: good tokens rise without end.",
