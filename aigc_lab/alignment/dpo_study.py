@@ -13,24 +13,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
 from aigc_lab.alignment.dpo import DPOSettings, dpo_loss_of, pair_numbers
 from aigc_lab.alignment.judging import judge_policy, policy_scores
 from aigc_lab.alignment.labellers import Labeller, label, sample_pairs
-from aigc_lab.alignment.making import with_lora
+from aigc_lab.alignment.making import lora_optimizer, with_lora
 from aigc_lab.alignment.pairs import PairBatch, PairSource, make_pair_batch
 from aigc_lab.data.preferences import Preference
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.taste import story_prompts
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.models.gpt import GPT
-from aigc_lab.models.lora import lora_parameters
 from aigc_lab.models.shipped import FOLDER, load_shipped
 from aigc_lab.training.loop import training_steps
-from aigc_lab.training.optimizers import AdamW
-from aigc_lab.training.recorded import reader_of, record_runs
+from aigc_lab.training.recorded import reader_of, record_command, record_runs
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = FOLDER / "dpo_study" / "results.json"
@@ -97,7 +94,7 @@ def _train(study: DPOStudy, beta: float, votes: Any, seed: int) -> dict[str, Any
         tokenizer, votes(seed), ref_model.config.context_length, study.batch_size, seed
     )
     n_steps = source.batches_per_epoch
-    optimizer = AdamW(list(lora_parameters(policy).values()), lr=study.lr, weight_decay=0.0)
+    optimizer = lora_optimizer(policy, study.lr)
     training = TrainSettings(n_steps=n_steps, n_warmup=max(1, n_steps // 20), seed=seed)
     look = partial(_look, study, policy, ref_model, tokenizer, _watched(study), beta)
     looks = [{"step": 0, **look()}]
@@ -141,15 +138,7 @@ def _rounded(numbers: dict[str, float]) -> dict[str, float]:
 
 
 load_results = reader_of(RESULTS, COMMAND)
-
-
-@click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
-@click.option("--resume", is_flag=True, help="Keep the runs that are in the file.")
-def main(results: Path, resume: bool) -> None:
-    """Make the runs and write what was measured."""
-    torch.set_num_threads(1)
-    run(DPOStudy(), results, resume)
+main = record_command(run, DPOStudy, RESULTS)
 
 
 if __name__ == "__main__":

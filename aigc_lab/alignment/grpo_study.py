@@ -1,38 +1,53 @@
-"""GRPO on sums with three seeds: pass@k before and after.
+"""GRPO on three tasks that a rule checks, and with three ways to divide; three seeds each.
 
-    python -m aigc_lab.alignment.grpo_study    # ten minutes, one core; --resume goes on
+    python -m aigc_lab.alignment.grpo_study    # an hour, one core; --resume goes on
 
 `aigc_lab/weights/grpo_study/results.json` holds what was measured; chapter 15 shows it.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
 from aigc_lab.alignment.grpo import GRPOSettings, grpo_step
-from aigc_lab.alignment.making import with_lora
-from aigc_lab.alignment.rollout import checked_scores, sample_replies
+from aigc_lab.alignment.making import lora_optimizer, with_lora
+from aigc_lab.alignment.rollout import checked_scores
 from aigc_lab.alignment.verifiable import (
-    LONGEST_SUM,
-    is_right_and_short,
-    repeated,
-    sum_prompts,
+    EARLY_QUESTIONS,
+    SHORT_SUMS,
+    STORIES,
+    STORIES_OF_ANY_LENGTH,
+    Checked,
+    try_task,
 )
+from aigc_lab.data.tiny_world import WorldSettings
+from aigc_lab.data.tiny_world.conversations import Conversations
+from aigc_lab.data.tiny_world.tasks import Unknowable
 from aigc_lab.data.tokenizer import Tokenizer
+from aigc_lab.evaluation.chat_probes import chat_scores, prompts_of
 from aigc_lab.evaluation.pass_at_k import mean_pass_at_k
 from aigc_lab.models.gpt import GPT
-from aigc_lab.models.lora import lora_parameters
+from aigc_lab.models.lora import merged_lora
 from aigc_lab.models.shipped import FOLDER, load_shipped
-from aigc_lab.training.optimizers import AdamW
-from aigc_lab.training.recorded import reader_of, record_runs
+from aigc_lab.training.recorded import reader_of, record_command, record_runs
 
 RESULTS = FOLDER / "grpo_study" / "results.json"
 COMMAND = "python -m aigc_lab.alignment.grpo_study"
+TASKS = {
+    "sums": SHORT_SUMS,
+    "stories": STORIES,
+    "questions": EARLY_QUESTIONS,
+    "any length": STORIES_OF_ANY_LENGTH,
+}
+# The last task is done in three ways: what groups and replies are divided by.
+WAYS = {
+    "GRPO": GRPOSettings(only_informative=True),
+    "Dr. GRPO": GRPOSettings(only_informative=True, scale="none", mean="fixed"),
+    "DAPO": GRPOSettings(only_informative=True, mean="tokens", clip_high=0.28),
+}
 KEPT = ("reward", "entropy", "length", "no_difference", "gradient_norm", "clip_fraction")
 
 
@@ -41,27 +56,26 @@ class GRPOStudy:
     """The study.
 
     Args:
-        n_steps, n_prompts, group_size: of a run.
+        n_steps, n_prompts: of a run on sums.
+        n_steps_others: of a run on another task than sums.
         lr, n_warmup: it rises in so many steps and then falls to 0 in a straight line.
         rank, alpha: of the LoRA paths.
-        n_test, n_tries: held-out sums, and answers to each.
-        seeds: of the sums, the sampling and the paths.
+        n_test, n_tries: held-out prompts, and replies to each.
+        n_talks: held-out conversations, whose unanswerable questions should be declined.
+        seeds: of the prompts, the sampling and the paths.
     """
 
     n_steps: int = 120
     n_prompts: int = 16
-    group_size: int = 8
+    n_steps_others: int = 60
     lr: float = 3e-3
     n_warmup: int = 5
     rank: int = 8
     alpha: float = 16.0
     n_test: int = 128
     n_tries: int = 16
+    n_talks: int = 120
     seeds: tuple[int, ...] = (0, 1, 2)
-
-    def grpo(self) -> GRPOSettings:
-        """How to optimise: as the shipped model's recipe."""
-        return GRPOSettings(group_size=self.group_size, only_informative=True)
 
 
 def run(
@@ -70,83 +84,102 @@ def run(
     """Make all runs that are not in the file yet.
 
     Returns:
-        "settings", and "runs": "before" → what `judge_sums` says of the chat model, and "GRPO/SEED"
-        → the same after training, with a list for each of `KEPT`, one number a step.
+        "settings", and "runs": "TASK/before" → what `judge_tries` says of the chat model, and
+        "TASK/WAY/SEED" → what `train_on` returns.
     """
     model, tokenizer = load_shipped("chat")
-    cells = [("before", partial(judge_sums, study, model, tokenizer))]
-    cells += [(f"GRPO/{seed}", partial(_train, study, seed)) for seed in study.seeds]
-    return record_runs(path, dataclasses.asdict(study), cells, resume, show_progress)
+    cells = []
+    for name, task in TASKS.items():
+        cells += [(f"{name}/before", partial(judge_tries, study, task, model, tokenizer))]
+        mine = study if name == "sums" else replace(study, n_steps=study.n_steps_others)
+        cells += [
+            (f"{name}/{way}/{seed}", partial(train_on, mine, task, WAYS[way], seed))
+            for way in (WAYS if name == "any length" else ("GRPO",))
+            for seed in study.seeds
+        ]
+    return record_runs(path, asdict(study), cells, resume, show_progress)
 
 
-def judge_sums(study: GRPOStudy, policy: GPT, tokenizer: Tokenizer) -> dict[str, Any]:
-    """How well a policy adds, on sums that nobody was trained on.
+def judge_tries(
+    study: GRPOStudy, task: Checked, policy: GPT, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """How well a policy does a task, on prompts that nobody was trained on.
 
     Returns:
-        "pass": pass@k for k = 1 to `n_tries`; "greedy": share of right answers of the likeliest
-        tokens; "length" of the samples in tokens; "by_sum": for each number of right answers, 0 to
-        `n_tries`, the share of sums that have so many.
+        "pass": pass@k for k = 1 to `n_tries`; "greedy": share of right replies of the likeliest
+        tokens; "length" of the samples in tokens, and "length_right" and "length_wrong"; "counts":
+        for each number of right replies, 0 to `n_tries`, the share of prompts that have so many. Of
+        `EARLY_QUESTIONS` also "declined", as of `share_declined`.
     """
-    prompts = sum_prompts(study.n_test, seed=0, held_out=True)
-    tries = repeated(prompts, study.n_tries)
-    chance = torch.Generator().manual_seed(1)
-    sampling = {"max_new_tokens": LONGEST_SUM, "generator": chance}
-    samples = sample_replies(policy, tokenizer, tries, **sampling)
-    right = is_right_and_short(samples).view(study.n_test, study.n_tries).bool()
-    # So cold that only the likeliest token is ever drawn.
-    greedy = sample_replies(policy, tokenizer, prompts, temperature=1e-4, **sampling)
-    counts = torch.bincount(right.sum(1), minlength=study.n_tries + 1) / study.n_test
+    prompts, chance = task.prompts(study.n_test, 0, True), torch.Generator().manual_seed(1)
+    samples = try_task(task, policy, tokenizer, prompts, study.n_tries, generator=chance)
+    right = task.reward(samples).bool()
+    by_prompt = right.view(-1, study.n_tries)
+    # So cold that the likeliest token is drawn, but for ties.
+    greedy = try_task(task, policy, tokenizer, prompts, 1, temperature=1e-4, generator=chance)
+    counts = torch.bincount(by_prompt.sum(1), minlength=study.n_tries + 1) / study.n_test
+    lengths = samples.batch.reply_mask.sum(1).float()
     return {
-        "pass": [round(mean_pass_at_k(right, k), 4) for k in range(1, study.n_tries + 1)],
-        "greedy": is_right_and_short(greedy).mean().item(),
-        "length": samples.batch.reply_mask.sum(1).float().mean().item(),
-        "by_sum": counts.tolist(),
+        "pass": [round(mean_pass_at_k(by_prompt, k), 4) for k in range(1, study.n_tries + 1)],
+        "greedy": task.reward(greedy).mean().item(),
+        "length": lengths.mean().item(),
+        "length_right": lengths[right].mean().item() if right.any() else None,
+        "length_wrong": lengths[~right].mean().item() if not right.all() else None,
+        "counts": counts.tolist(),
+        **(
+            {"declined": share_declined(study, policy, tokenizer)}
+            if task is EARLY_QUESTIONS
+            else {}
+        ),
     }
+
+
+def share_declined(study: GRPOStudy, policy: GPT, tokenizer: Tokenizer) -> float:
+    """Share of the questions that nobody could answer to which the likeliest reply says so."""
+    talks = Conversations(WorldSettings(seed=1)).conversations(study.n_talks)
+    asked = [prompt for prompt in prompts_of(talks) if isinstance(prompt.task, Unknowable)]
+    with merged_lora(policy):
+        return chat_scores(policy, tokenizer, asked)["right"]["unknowable"]
 
 
 def grpo_steps(
     study: GRPOStudy,
+    task: Checked,
     policy: GPT,
     tokenizer: Tokenizer,
+    settings: GRPOSettings,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Train a policy with LoRA paths on sums; returns what `grpo_step` says of each step."""
-    settings = study.grpo()
-    optimizer = AdamW(list(lora_parameters(policy).values()), lr=study.lr, weight_decay=0.0)
+    """Train a policy with LoRA paths on a task; returns what `grpo_step` says of each step."""
+    optimizer = lora_optimizer(policy, study.lr)
     log = []
     for number in range(study.n_steps):
         chance = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        prompts = sum_prompts(study.n_prompts, seed=seed * 1_000_003 + number)
-        rows = repeated(prompts, settings.group_size)
-        samples = sample_replies(
-            policy, tokenizer, rows, max_new_tokens=LONGEST_SUM, generator=chance
-        )
+        prompts = task.prompts(study.n_prompts, seed * 1_000_003 + number, False)
+        samples = try_task(task, policy, tokenizer, prompts, settings.group_size, generator=chance)
         rise, left = (number + 1) / study.n_warmup, 1 - number / study.n_steps
         optimizer.param_groups[0]["lr"] = study.lr * min(1, rise) * left
-        rewards = checked_scores(is_right_and_short, samples, step=number)
+        rewards = checked_scores(task.reward, samples, step=number)
         log.append(grpo_step(policy, None, optimizer, samples, rewards, settings, chance))
     return log
 
 
-def _train(study: GRPOStudy, seed: int) -> dict[str, Any]:
+def train_on(study: GRPOStudy, task: Checked, settings: GRPOSettings, seed: int) -> dict[str, Any]:
+    """Train the chat model on a task.
+
+    Returns:
+        A list for each of `KEPT`, one number a step, and what `judge_tries` says afterwards.
+    """
     model, tokenizer = load_shipped("chat")
     torch.manual_seed(seed)
     policy = with_lora(model, study.rank, study.alpha).eval()
-    log = grpo_steps(study, policy, tokenizer, seed)
+    log = grpo_steps(study, task, policy, tokenizer, settings, seed)
     kept = {name: [round(line[name], 4) for line in log] for name in KEPT}
-    return kept | judge_sums(study, policy, tokenizer)
+    return kept | judge_tries(study, task, policy, tokenizer)
 
 
 load_results = reader_of(RESULTS, COMMAND)
-
-
-@click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
-@click.option("--resume", is_flag=True, help="Keep the runs that are in the file.")
-def main(results: Path, resume: bool) -> None:
-    """Make the runs and write what was measured."""
-    torch.set_num_threads(1)
-    run(GRPOStudy(), results, resume)
+main = record_command(run, GRPOStudy, RESULTS)
 
 
 if __name__ == "__main__":

@@ -49,18 +49,20 @@ def judge_policy(
         taste: of the reader; by default the book's.
         batch_size: so many at once.
     """
-    taste, generator = taste or Taste(), torch.Generator().manual_seed(seed)
-    kl = []
+    kl, generator = [], torch.Generator().manual_seed(seed)
     samples = sample_replies(policy, tokenizer, prompts, generator=generator)
     with merged_lora(policy):
         for rows in torch.arange(len(prompts)).split(batch_size):
             batch = samples.batch.rows(rows)
             kl.append((reply_log_probs(policy, batch) - reply_log_probs(ref_model, batch)).sum(1))
-    gold = [
-        taste.utility(prompt.request, text)
-        for prompt, text in zip(prompts, samples.texts, strict=True)
-    ]
-    return Judged(samples, torch.tensor(gold), torch.cat(kl))
+    return Judged(samples, gold_of(samples, taste), torch.cat(kl))
+
+
+def gold_of(samples: Samples, taste: Taste | None = None) -> torch.Tensor:
+    """What a reader says that each story is worth, `(B,)`; by default the book's reader."""
+    taste = taste or Taste()
+    pairs = zip(samples.prompts, samples.texts, strict=True)
+    return torch.tensor([taste.utility(prompt.request, text) for prompt, text in pairs])
 
 
 def win_rate(ours: torch.Tensor, theirs: torch.Tensor) -> float:

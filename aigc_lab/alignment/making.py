@@ -1,8 +1,6 @@
 """From a recipe of alignment to a trained model in a folder."""
 
 import copy
-import dataclasses
-import json
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,25 +11,32 @@ from torch import nn
 from aigc_lab.alignment.actor import ActorCritic
 from aigc_lab.alignment.dpo import dpo_loss_of
 from aigc_lab.alignment.grpo import grpo_step
+from aigc_lab.alignment.judging import gold_of
 from aigc_lab.alignment.labellers import label, sample_pairs
 from aigc_lab.alignment.pairs import PairBatch, PairSource
 from aigc_lab.alignment.ppo import ppo_optimizer, ppo_step
-from aigc_lab.alignment.recipes import AlignedRecipe, DPORecipe, GRPORecipe, PPORecipe, RewardRecipe
+from aigc_lab.alignment.recipes import (
+    AlignedRecipe,
+    ComparedRecipe,
+    DPORecipe,
+    GRPORecipe,
+    PPORecipe,
+    RewardRecipe,
+)
 from aigc_lab.alignment.reward import loss_of_pairs, new_reward_model, score_samples
 from aigc_lab.alignment.rollout import Reward, checked_scores, sample_replies
 from aigc_lab.alignment.running import run_steps
-from aigc_lab.alignment.verifiable import LONGEST_SUM, is_right_and_short, repeated, sum_prompts
+from aigc_lab.alignment.verifiable import SHORT_SUMS, try_task
 from aigc_lab.data.tiny_world import WorldSettings
-from aigc_lab.data.tiny_world.taste import Taste, story_prompts
+from aigc_lab.data.tiny_world.taste import story_prompts
 from aigc_lab.data.tokenizer import Tokenizer
-from aigc_lab.files import write_atomically
 from aigc_lab.models.gpt import GPT
 from aigc_lab.models.lora import add_lora, lora_parameters
 from aigc_lab.models.reward_model import RewardModel
 from aigc_lab.models.shipped import load_shipped
 from aigc_lab.training.loop import train
 from aigc_lab.training.optimizers import AdamW, make_optimizers
-from aigc_lab.training.running import RECIPE_FILE, refuse_existing_run
+from aigc_lab.training.running import check_recipe_file, refuse_existing_run, write_recipe_file
 
 N_TO_NORMALISE = 512  # replies of the reference on which scores get mean 0 and deviation 1
 
@@ -52,12 +57,11 @@ def run_aligned(
     """
     folder = Path(folder)
     if resume:
-        _check_recipe(recipe, folder)
+        check_recipe_file(folder, recipe.sha256)
     else:
         refuse_existing_run(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"sha256": recipe.sha256(), "recipe": dataclasses.asdict(recipe)}
-        write_atomically(folder / RECIPE_FILE, json.dumps(content, indent=1).encode())
+        write_recipe_file(folder, recipe, recipe.sha256())
     make = {
         RewardRecipe: _make_reward,
         PPORecipe: _make_ppo,
@@ -75,7 +79,7 @@ class Comparisons:
     that is opened again does not sample them anew.
     """
 
-    def __init__(self, recipe: RewardRecipe | DPORecipe, model: GPT, tokenizer: Tokenizer):
+    def __init__(self, recipe: ComparedRecipe, model: GPT, tokenizer: Tokenizer):
         self.recipe, self.model, self.tokenizer = recipe, model, tokenizer
 
     @cached_property
@@ -159,7 +163,6 @@ def train_ppo(
     """
     actor = ActorCritic(policy, recipe.ppo.kl_coefficient)
     optimizer = ppo_optimizer(actor, recipe.ppo)
-    taste = Taste()
 
     def step(number: int, chance: torch.Generator) -> dict[str, Any]:
         prompts = story_prompts(recipe.world, recipe.n_prompts, number * recipe.n_prompts)
@@ -168,8 +171,7 @@ def train_ppo(
         )
         scores = checked_scores(reward, samples, folder, number)
         numbers = ppo_step(actor, ref_model, optimizer, samples, scores, recipe.ppo, chance)
-        gold = [taste.utility(p.request, t) for p, t in zip(prompts, samples.texts, strict=True)]
-        return numbers | {"gold": sum(gold) / len(gold)}
+        return numbers | {"gold": gold_of(samples).mean().item()}
 
     return run_steps(step, actor, [optimizer], recipe.training, folder, **running)
 
@@ -177,12 +179,12 @@ def train_ppo(
 def _make_dpo(recipe: DPORecipe, folder: Path, **running) -> tuple[GPT, list[dict[str, Any]]]:
     ref_model, tokenizer = load_shipped(recipe.start)
     policy = with_lora(ref_model, recipe.rank, recipe.alpha)
-    optimizer = _adam(policy, recipe.lr)
+    optimizer = lora_optimizer(policy, recipe.lr)
     source, loss = Comparisons(recipe, ref_model, tokenizer), dpo_loss_of(ref_model, recipe.dpo)
     return policy, train(policy, [optimizer], source, recipe.training, folder, loss=loss, **running)
 
 
-def _adam(policy: GPT, lr: float) -> AdamW:
+def lora_optimizer(policy: GPT, lr: float) -> AdamW:
     """For LoRA paths; decay would pull them to nothing, and the policy to its reference."""
     return AdamW(list(lora_parameters(policy).values()), lr=lr, weight_decay=0.0)
 
@@ -191,30 +193,20 @@ def _make_grpo(recipe: GRPORecipe, folder: Path, **running) -> tuple[GPT, list[d
     model, tokenizer = load_shipped(recipe.start)
     policy = with_lora(model, recipe.rank, recipe.alpha)
     ref_model = model if recipe.grpo.kl_coefficient else None
-    optimizer = _adam(policy, recipe.lr)
+    optimizer = lora_optimizer(policy, recipe.lr)
 
     def step(number: int, chance: torch.Generator) -> dict[str, Any]:
-        prompts = sum_prompts(recipe.n_prompts, seed=recipe.seed * 1_000_003 + number)
-        samples = sample_replies(
+        prompts = SHORT_SUMS.prompts(recipe.n_prompts, recipe.seed * 1_000_003 + number, False)
+        samples = try_task(
+            SHORT_SUMS,
             policy,
             tokenizer,
-            repeated(prompts, recipe.grpo.group_size),
+            prompts,
+            recipe.grpo.group_size,
             temperature=recipe.grpo.temperature,
-            max_new_tokens=LONGEST_SUM,
             generator=chance,
         )
-        rewards = checked_scores(is_right_and_short, samples, folder, number)
+        rewards = checked_scores(SHORT_SUMS.reward, samples, folder, number)
         return grpo_step(policy, ref_model, optimizer, samples, rewards, recipe.grpo, chance)
 
     return policy, run_steps(step, policy, [optimizer], recipe.training, folder, **running)
-
-
-def _check_recipe(recipe: AlignedRecipe, folder: Path) -> None:
-    path = folder / RECIPE_FILE
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} holds no run to resume: leave out --resume to begin one")
-    if json.loads(path.read_bytes())["sha256"] != recipe.sha256():
-        raise ValueError(
-            f"the run in {folder} was begun with another recipe (see {path}): begin a new one "
-            "(--force overwrites it), or bring the recipe back to what it was"
-        )

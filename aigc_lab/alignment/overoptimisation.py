@@ -16,7 +16,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
 from aigc_lab.alignment.labellers import Labeller, label, sample_pairs
@@ -29,7 +28,7 @@ from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.taste import story_prompts
 from aigc_lab.models.reward_model import RewardModel
 from aigc_lab.models.shipped import FOLDER, load_shipped
-from aigc_lab.training.recorded import reader_of, record_runs
+from aigc_lab.training.recorded import reader_of, record_command, record_runs
 from aigc_lab.training.run_folder import TrainSettings
 
 RESULTS = FOLDER / "overoptimisation" / "results.json"
@@ -139,15 +138,7 @@ def _train(
 
 
 load_results = reader_of(RESULTS, COMMAND)
-
-
-@click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
-@click.option("--resume", is_flag=True, help="Keep the runs that are in the file.")
-def main(results: Path, resume: bool) -> None:
-    """Make the runs and write what was measured."""
-    torch.set_num_threads(1)
-    run(Overoptimisation(), results, resume)
+main = record_command(run, Overoptimisation, RESULTS)
 
 
 if __name__ == "__main__":

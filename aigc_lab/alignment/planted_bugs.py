@@ -87,7 +87,7 @@ def end_as_padding(end: int) -> Callable[[], contextlib.AbstractContextManager[N
         real[:, batch.n_prompt] = True  # a reply that is empty keeps its end
         return dataclasses.replace(batch, attention_mask=batch.attention_mask & real)
 
-    return lambda: _swapped("aigc_lab.alignment.replies.make_reply_batch", batch_of)
+    return lambda: swap("aigc_lab.alignment.replies.make_reply_batch", batch_of)
 
 
 @contextlib.contextmanager
@@ -124,12 +124,6 @@ def not_cut(end: int) -> Callable[[], contextlib.AbstractContextManager[None]]:
             yield
 
     return planted
-
-
-@contextlib.contextmanager
-def _swapped(target: str, function: Callable) -> Iterator[None]:
-    with swap(target, function):
-        yield
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ import click
 import torch
 
 from aigc_lab.alignment.actor import ActorCritic
+from aigc_lab.alignment.judging import gold_of
 from aigc_lab.alignment.making import with_lora
 from aigc_lab.alignment.planted_bugs import Bug, bugs
 from aigc_lab.alignment.ppo import PPOSettings, ppo_optimizer, ppo_step
-from aigc_lab.alignment.rollout import Samples, sample_replies
+from aigc_lab.alignment.rollout import sample_replies
 from aigc_lab.data.tiny_world import WorldSettings
-from aigc_lab.data.tiny_world.taste import Taste, story_prompts
+from aigc_lab.data.tiny_world.taste import story_prompts
 from aigc_lab.models.heads import set_dropout
 from aigc_lab.models.shipped import FOLDER, load_shipped
 from aigc_lab.training.recorded import reader_of, record_runs
@@ -62,7 +63,7 @@ def run_with(bug: Bug, study: BugStudy, seed: int) -> dict[str, Any]:
     set_dropout(policy, bug.dropout)
     settings = dataclasses.replace(study.ppo, temperature=bug.temperature)
     actor = ActorCritic(policy, settings.kl_coefficient).eval()
-    optimizer, taste = ppo_optimizer(actor, settings), Taste()
+    optimizer = ppo_optimizer(actor, settings)
     found: dict[str, Any] = {name: [] for name in SHOWN}
     for step in range(study.n_steps):
         prompts = story_prompts(
@@ -73,7 +74,7 @@ def run_with(bug: Bug, study: BugStudy, seed: int) -> dict[str, Any]:
             samples = sample_replies(
                 policy, tokenizer, prompts, temperature=bug.sampling_temperature, generator=chance
             )
-            gold = gold_of(samples, taste)
+            gold = gold_of(samples)
             numbers = ppo_step(actor, ref_model, optimizer, samples, gold, settings, chance)
         for name in SHOWN:
             value = gold.mean().item() if name == "gold" else numbers[name]
@@ -81,13 +82,6 @@ def run_with(bug: Bug, study: BugStudy, seed: int) -> dict[str, Any]:
     prompts, chance = story_prompts(WorldSettings(seed=1), 1), torch.Generator().manual_seed(0)
     sample = sample_replies(policy, tokenizer, prompts, generator=chance).texts[0]
     return found | {"sample": sample}
-
-
-def gold_of(samples: Samples, taste: Taste) -> torch.Tensor:
-    """What each reply is worth, `(B,)`."""
-    return torch.tensor(
-        [taste.utility(p.request, t) for p, t in zip(samples.prompts, samples.texts, strict=True)]
-    )
 
 
 load_results = reader_of(RESULTS, COMMAND)

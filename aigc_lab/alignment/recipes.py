@@ -53,26 +53,35 @@ class AlignedRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardRecipe(AlignedRecipe):
-    """A reward model from comparisons.
+class ComparedRecipe(AlignedRecipe):
+    """What learns from comparisons.
 
     Args:
         n_pairs: of replies, each compared once.
         batch_size: pairs of an update.
-        lr, muon_lr: highest learning rates.
         labeller: who compares.
     """
 
     n_pairs: int
     batch_size: int = 32
-    lr: float = 1e-3
-    muon_lr: float = 2e-3
     labeller: Labeller = dataclasses.field(default_factory=Labeller)
 
     @property
     def n_requests(self) -> int:
         """Number of requests for stories in training."""
         return self.n_pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardRecipe(ComparedRecipe):
+    """A reward model.
+
+    Args:
+        lr, muon_lr: highest learning rates.
+    """
+
+    lr: float = 1e-3
+    muon_lr: float = 2e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,28 +106,19 @@ class PPORecipe(AlignedRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPORecipe(AlignedRecipe):
-    """A policy trained by DPO on comparisons.
+class DPORecipe(ComparedRecipe):
+    """A policy trained by DPO.
 
     Args:
         dpo: which loss.
-        n_pairs, batch_size, labeller: as for the reward model.
         lr: highest learning rate.
         rank, alpha: of the LoRA paths.
     """
 
     dpo: DPOSettings
-    n_pairs: int
-    batch_size: int = 32
     lr: float = 3e-3
-    labeller: Labeller = dataclasses.field(default_factory=Labeller)
     rank: int = 8
     alpha: float = 16.0
-
-    @property
-    def n_requests(self) -> int:
-        """Number of requests for stories in training."""
-        return self.n_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +164,14 @@ def ppo(preset: str) -> PPORecipe:
 
 def dpo(preset: str) -> DPORecipe:
     """The chat model after DPO on the comparisons that the reward model learned from."""
-    n_steps = _choose(preset, quick=32, full=125)
+    n_steps = _choose(preset, quick=32, full=500)
     return DPORecipe(
         name="dpo",
         preset=preset,
         training=_training(n_steps, n_warmup=n_steps // 20),
-        n_pairs=_choose(preset, quick=512, full=4_000),
+        n_pairs=_choose(preset, quick=512, full=16_000),
         dpo=DPOSettings(beta=0.3),
+        lr=_choose(preset, quick=3e-3, full=1.5e-3),
     )
 
 

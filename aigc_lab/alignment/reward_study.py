@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
@@ -47,7 +46,7 @@ from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.taste import Taste, story_prompts
 from aigc_lab.models.reward_model import RewardModel
 from aigc_lab.models.shipped import FOLDER, load_shipped
-from aigc_lab.training.recorded import reader_of, record_runs
+from aigc_lab.training.recorded import reader_of, record_command, record_runs
 
 RESULTS = FOLDER / "reward_study" / "results.json"
 COMMAND = "python -m aigc_lab.alignment.reward_study"
@@ -234,15 +233,7 @@ def _rounded(value: Any) -> float:
 
 
 load_results = reader_of(RESULTS, COMMAND)
-
-
-@click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
-@click.option("--resume", is_flag=True, help="Keep the runs that are in the file.")
-def main(results: Path, resume: bool) -> None:
-    """Make the runs and write what was measured."""
-    torch.set_num_threads(1)
-    run(RewardStudy(), results, resume)
+main = record_command(run, RewardStudy, RESULTS)
 
 
 if __name__ == "__main__":

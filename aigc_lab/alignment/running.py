@@ -5,7 +5,6 @@ run, bit for bit. What lies in the folder is described in `aigc_lab.training.run
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from aigc_lab.training.interruptions import Stopped, watch_ctrl_c
+from aigc_lab.training.interruptions import watch_ctrl_c
+from aigc_lab.training.loop import highest_rates, save_if_due, set_rates
 from aigc_lab.training.run_folder import (
-    CHECKPOINT_FILE,
     LOG_FILE,
     TrainSettings,
     begin_run,
     read_log,
     resume_run,
-    save_run,
 )
 
 # What a step is given: its number, from 0, and its own source of chance.
@@ -59,7 +57,7 @@ def run_steps(
         Stopped: Ctrl-C; the current step was finished and a checkpoint written.
     """
     folder = Path(folder)
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    rates = highest_rates(optimizers)
     begin = resume_run if resume else begin_run
     progress = begin(model, optimizers, settings, folder)
     bar = tqdm(
@@ -70,24 +68,12 @@ def run_steps(
         while progress.step < settings.n_steps:
             left = 1 - progress.step / settings.n_steps
             factor = settings.last_rate + (1 - settings.last_rate) * left
-            for optimizer, own_rates in zip(optimizers, rates, strict=True):
-                for group, rate in zip(optimizer.param_groups, own_rates, strict=True):
-                    group["lr"] = rate * factor
+            set_rates(optimizers, rates, factor)
             chance = torch.Generator().manual_seed(settings.seed * 1_000_003 + progress.step)
             numbers = step(progress.step, chance)
             progress.step += 1
             log.write(json.dumps({"step": progress.step, **numbers}) + "\n")
             log.flush()
             bar.update()
-            is_last = progress.step == settings.n_steps
-            every = settings.checkpoint_every
-            if is_last or ctrl_c.pressed or (every and progress.step % every == 0):
-                os.fsync(log.fileno())  # no checkpoint without the lines before it
-                save_run(model, optimizers, settings, folder, progress)
-            if ctrl_c.pressed and not is_last:
-                raise Stopped(
-                    f"stopped after step {progress.step} of {settings.n_steps}; "
-                    f"{folder / CHECKPOINT_FILE} is written: resume (--resume, or resume=True) "
-                    "to go on as if nothing had happened"
-                )
+            save_if_due(model, optimizers, settings, folder, progress, log, ctrl_c.pressed)
     return read_log(folder)

@@ -1,6 +1,6 @@
 """The shipped policies' recipes with three seeds each: what part of their scores is luck?
 
-    python -m aigc_lab.alignment.seeds ppo    # half an hour, one core; --resume goes on
+    python -m aigc_lab.alignment.seeds ppo    # a quarter of an hour, one core; --resume goes on
 
 The scores on held-out prompts lie in `aigc_lab/weights/seeds/results.json`, beside those of others.
 """

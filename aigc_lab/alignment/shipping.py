@@ -23,8 +23,7 @@ from aigc_lab.alignment.recipes import (
     aligned_recipe,
 )
 from aigc_lab.alignment.reward import expected_accuracy
-from aigc_lab.alignment.rollout import sample_replies
-from aigc_lab.alignment.verifiable import LONGEST_SUM, is_right_and_short, repeated, sum_prompts
+from aigc_lab.alignment.verifiable import SHORT_SUMS, try_task
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.taste import StoryPrompt, story_prompts
 from aigc_lab.data.tokenizer import Tokenizer
@@ -75,7 +74,8 @@ def scores_of(recipe: AlignedRecipe, model: nn.Module) -> dict[str, Any]:
     Returns:
         Of a reward model "accuracy" (the chance to foresee a vote of its labeller on `N_PAIRS`
         pairs of fresh replies) and its "ceiling", and both as "_new" for requests that were not in
-        training (all of them ask for much); of a policy that writes stories those of
+        training, which all ask for three things, and as "_met" for those of training that do, too;
+        of a policy that writes stories those of
         `policy_scores`; of one that adds "before" and "after", with those of `sum_scores`.
     """
     before, tokenizer = load_shipped(recipe.start)
@@ -85,9 +85,15 @@ def scores_of(recipe: AlignedRecipe, model: nn.Module) -> dict[str, Any]:
             "after": sum_scores(model, tokenizer),
         }
     if isinstance(recipe, RewardRecipe):
-        drawn = {"": story_prompts(HELD_OUT, N_PAIRS), "_new": new_prompts(recipe, N_PAIRS)}
+        drawn = {
+            "": story_prompts(HELD_OUT, N_PAIRS),
+            "_new": new_prompts(recipe, N_PAIRS),
+            "_met": [prompt for prompt in _trained_on(recipe) if _asks_for_all(prompt)][:N_PAIRS],
+        }
         scores = {}
         for which, prompts in drawn.items():
+            if not prompts:  # a short training may ask for no such thing
+                continue
             pairs = sample_pairs(before, tokenizer, prompts, seed=1)
             scores["accuracy" + which] = expected_accuracy(model, tokenizer, pairs, recipe.labeller)
             scores["ceiling" + which] = bayes_ceiling(pairs, recipe.labeller)
@@ -103,7 +109,7 @@ def new_prompts(recipe: AlignedRecipe, n: int) -> list[StoryPrompt]:
 
     Another seed would not be enough: there are only so many ways to ask for little.
     """
-    seen = {prompt.request for prompt in story_prompts(recipe.world, recipe.n_requests)}
+    seen = {prompt.request for prompt in _trained_on(recipe)}
     found: list[StoryPrompt] = []
     for start in itertools.count(step=n):
         more = story_prompts(HELD_OUT, n, start)
@@ -112,17 +118,21 @@ def new_prompts(recipe: AlignedRecipe, n: int) -> list[StoryPrompt]:
             return found[:n]
 
 
+def _asks_for_all(prompt: StoryPrompt) -> bool:
+    """Whether a request names a person, a thing and a place."""
+    request = prompt.request
+    return bool(request.person and request.thing and request.place)
+
+
+def _trained_on(recipe: AlignedRecipe) -> list[StoryPrompt]:
+    return story_prompts(recipe.world, recipe.n_requests)
+
+
 def sum_scores(policy: GPT, tokenizer: Tokenizer) -> dict[str, float]:
     """pass@1 and pass@8 on held-out sums that ask for a short answer, of `N_TRIES` tries each."""
-    prompts = sum_prompts(N_SUMS, seed=0, held_out=True)
-    samples = sample_replies(
-        policy,
-        tokenizer,
-        repeated(prompts, N_TRIES),
-        max_new_tokens=LONGEST_SUM,
-        generator=torch.Generator().manual_seed(1),
-    )
-    right = is_right_and_short(samples).view(N_SUMS, N_TRIES) > 0
+    prompts, chance = SHORT_SUMS.prompts(N_SUMS, 0, True), torch.Generator().manual_seed(1)
+    samples = try_task(SHORT_SUMS, policy, tokenizer, prompts, N_TRIES, generator=chance)
+    right = SHORT_SUMS.reward(samples).view(-1, N_TRIES) > 0
     found = {f"pass@{k}": mean_pass_at_k(right, k) for k in (1, 8)}
     return found | {"length": samples.batch.reply_mask.sum(1).float().mean().item()}
 

@@ -188,6 +188,12 @@ def _masked_numbers(draw):
             "real = advantages[mask]",
             "real = torch.nan_to_num(advantages).flatten()",
         ),
+        Mistake(
+            "You took mean and variance over the padding, too: what stands there, NaN even, comes "
+            "into every advantage.",
+            "real = advantages[mask]",
+            "real = advantages.flatten()",
+        ),
         Mistake("You did not take the mean away.", "(advantages - real.mean())", "advantages"),
         Mistake(
             "You divide by the variance, not by its root.",
@@ -287,6 +293,16 @@ def _rewards_and_values(draw):
             "What stands in the padding leaks into the advantages of the last token.",
             "values = np.where(mask, values, 0.0)",
             "values = np.nan_to_num(values, nan=5.0)",
+        ),
+        Mistake(
+            "You did not look at the mask: behind its last token a reply still has values.",
+            "values = np.where(mask, values, 0.0)",
+            "values = 1.0 * values",
+        ),
+        Mistake(
+            "You used no mask at all: what stands in the padding counts as part of the reply.",
+            "values = np.where(mask, values, 0.0)",
+            "mask = np.ones_like(mask)",
         ),
         Mistake(
             "You forgot λ: every token is blamed for all that follows.",

@@ -10,9 +10,11 @@ held-out loss by 0.0000002 nats per token (bfloat16: 0.000009).
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -153,7 +155,7 @@ def _load_adapted(
 
 
 def _warn_if_stale(name: str, place: Path, config: dict[str, Any], tokenizer: bytes = b"") -> None:
-    if config["recipe"] != (_hash_now(name, tokenizer) or config["recipe"]):
+    if config["recipe"] != (_recipes_now().hash_now(name, tokenizer) or config["recipe"]):
         warnings.warn(
             f"the model in {place} was made by another recipe than {name!r} is now, so what it "
             f"says may differ from the text. To make it anew: {_command(name)}",
@@ -198,15 +200,13 @@ def _fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
-def _hash_now(name: str, tokenizer: bytes) -> str | None:
-    """The hash of the recipe as it is now; None if there is none of this name."""
-    # Here and not above: models know nothing of training, but for this one question.
-    from aigc_lab.alignment.recipes import ALIGNED, aligned_recipe
-    from aigc_lab.training.recipes import RECIPES, get_recipe
+def _recipes_now() -> ModuleType:
+    """What knows the recipes; models know nothing of training but for this.
 
-    if name in ALIGNED:
-        return aligned_recipe(name).sha256()
-    return get_recipe(name).sha256(tokenizer) if name in RECIPES else None
+    Imported by its name, late: what a model answers does not depend on it, so a new recipe makes
+    no chapter run again that only uses models (`tools.notebooks` follows plain imports).
+    """
+    return importlib.import_module("aigc_lab.recipes_now")
 
 
 def _read_config(place: Path) -> dict[str, Any]:
@@ -241,9 +241,7 @@ def _read_checked(path: Path, sha256: str) -> bytes:
 
 
 def _command(name: str) -> str:
-    from aigc_lab.alignment.recipes import ALIGNED
-
-    return f"python -m aigc_lab {'align' if name in ALIGNED else 'train'} {name} --preset full"
+    return _recipes_now().command_of(name)
 
 
 def _remedy(name: str) -> str:

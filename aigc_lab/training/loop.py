@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch.nn.functional as F
@@ -110,16 +110,7 @@ def train(
             if progress.step % settings.log_every == 0 or eval_loss is not None or is_last:
                 lr = optimizers[0].param_groups[0]["lr"]
                 write_line(log, progress, eval_loss, lr, norm)
-            every = settings.checkpoint_every
-            if is_last or ctrl_c.pressed or (every and progress.step % every == 0):
-                os.fsync(log.fileno())  # no checkpoint without the lines before it
-                save_run(model, optimizers, settings, folder, progress)
-            if ctrl_c.pressed and not is_last:
-                raise Stopped(
-                    f"stopped after step {progress.step} of {settings.n_steps}; "
-                    f"{folder / CHECKPOINT_FILE} is written: resume (--resume, or "
-                    "resume=True) to go on as if nothing had happened"
-                )
+            save_if_due(model, optimizers, settings, folder, progress, log, ctrl_c.pressed)
     model.eval()
     return read_log(folder)
 
@@ -178,6 +169,41 @@ def highest_rates(optimizers: Sequence[torch.optim.Optimizer]) -> list[list[floa
     return [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
 
 
+def set_rates(
+    optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Sequence[float]], factor: float
+) -> None:
+    """Give each group its highest learning rate (`highest_rates`) times the schedule's factor."""
+    for optimizer, own_rates in zip(optimizers, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, own_rates, strict=True):
+            group["lr"] = rate * factor
+
+
+def save_if_due(
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    settings: TrainSettings,
+    folder: Path,
+    progress: Progress,
+    log: TextIO,
+    is_stopping: bool,
+) -> None:
+    """End a step: write a checkpoint where one is due, with the lines of the log before it.
+
+    Raises:
+        Stopped: `is_stopping`, and steps are left; the checkpoint is written.
+    """
+    is_last, every = progress.step == settings.n_steps, settings.checkpoint_every
+    if is_last or is_stopping or (every and progress.step % every == 0):
+        os.fsync(log.fileno())  # no checkpoint without the lines before it
+        save_run(model, optimizers, settings, folder, progress)
+    if is_stopping and not is_last:
+        raise Stopped(
+            f"stopped after step {progress.step} of {settings.n_steps}; "
+            f"{folder / CHECKPOINT_FILE} is written: resume (--resume, or resume=True) "
+            "to go on as if nothing had happened"
+        )
+
+
 def training_step(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -198,9 +224,7 @@ def training_step(
     factor = warmup_then_decay(
         progress.step, settings.n_steps, settings.n_warmup, settings.last_rate
     )
-    for optimizer, own_rates in zip(optimizers, rates, strict=True):
-        for group, rate in zip(optimizer.param_groups, own_rates, strict=True):
-            group["lr"] = rate * factor
+    set_rates(optimizers, rates, factor)
     device = next(model.parameters()).device
     first = progress.step * settings.accumulate
     batches = [source.batch(first + i) for i in range(settings.accumulate)]

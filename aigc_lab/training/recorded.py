@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+import torch
 from tqdm import tqdm
 
 from aigc_lab.files import write_atomically
@@ -79,3 +81,25 @@ def record_runs(
             found["runs"][name] = make()
             write_results(path, found)
     return found
+
+
+def record_command(run: Callable[..., Any], study: Callable[[], Any], path: Path) -> click.Command:
+    """The command line of a study that is recorded run by run.
+
+    Args:
+        run: makes the runs of a study, with a path and `resume`, as by `record_runs`.
+        study: makes the study with its usual settings.
+        path: where its results ship.
+    """
+
+    @click.command(help="Make the runs and write what was measured.")
+    @click.option("--results", type=click.Path(path_type=Path), default=path)
+    @click.option("--resume", is_flag=True, help="Keep the runs that are in the file.")
+    def main(results: Path, resume: bool) -> None:
+        torch.set_num_threads(1)
+        try:
+            run(study(), results, resume)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+
+    return main

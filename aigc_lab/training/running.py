@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def run_recipe(
     """
     folder = Path(folder)
     if resume:
-        _check_recipe(recipe, folder)
+        check_recipe_file(folder, lambda: hash_of_run(folder, recipe))
         data = make_data(recipe, _load_tokenizer(recipe, folder))
     else:
         refuse_existing_run(folder)
@@ -104,15 +105,26 @@ def _write_recipe(recipe: Recipe, tokenizer: Tokenizer | Vocabularies | None, fo
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
         tokenizer.save(folder / TOKENIZER_FILE)
-    content = {"sha256": hash_of_run(folder, recipe), "recipe": dataclasses.asdict(recipe)}
+    write_recipe_file(folder, recipe, hash_of_run(folder, recipe))
+
+
+def write_recipe_file(folder: Path, recipe: Any, sha256: str) -> None:
+    """Write what a run is made by, a dataclass, with its hash."""
+    content = {"sha256": sha256, "recipe": dataclasses.asdict(recipe)}
     write_atomically(folder / RECIPE_FILE, json.dumps(content, indent=1).encode())
 
 
-def _check_recipe(recipe: Recipe, folder: Path) -> None:
+def check_recipe_file(folder: Path, sha256: Callable[[], str]) -> None:
+    """Refuse to resume what is not there, or was begun by another recipe than that of the hash.
+
+    Raises:
+        FileNotFoundError: no run in the folder.
+        ValueError: one of another recipe.
+    """
     path = folder / RECIPE_FILE
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no run to resume: leave out --resume to begin one")
-    if json.loads(path.read_bytes())["sha256"] != hash_of_run(folder, recipe):
+    if json.loads(path.read_bytes())["sha256"] != sha256():
         raise ValueError(
             f"the run in {folder} was begun with another recipe (see {path}): begin a new one "
             "(--force overwrites it), or bring the recipe back to what it was"

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from aigc_lab.alignment import seeds, shipping
+from aigc_lab.alignment.labellers import sample_pairs
 from aigc_lab.alignment.making import run_aligned
 from aigc_lab.alignment.recipes import aligned_recipe
+from aigc_lab.alignment.reward import new_reward_model
+from aigc_lab.data.tiny_world.taste import story_prompts
 from aigc_lab.models.lora import lora_parameters
 from aigc_lab.models.reward_model import RewardModel
 from aigc_lab.models.shipped import FOLDER, load_shipped, shipped_notes
@@ -42,6 +45,26 @@ def test_a_reward_model_ships_whole(few, tmp_path):
     assert isinstance(model, RewardModel)
     torch.testing.assert_close(model.score.weight, trained.score.weight, atol=1e-3, rtol=1e-3)
     assert shipped_notes("reward", few)["scores"] == scores
+
+
+def test_a_reward_model_is_judged_on_requests_of_three_kinds(few, monkeypatch):
+    recipe = dataclasses.replace(short("reward"), n_pairs=300)
+    trained_on = {p.request for p in story_prompts(recipe.world, 300)}
+    asked = []
+
+    def note(model, tokenizer, prompts, seed):
+        asked.append([prompt.request for prompt in prompts])
+        return sample_pairs(model, tokenizer, prompts, seed)
+
+    monkeypatch.setattr(shipping, "sample_pairs", note)
+    scores = shipping.scores_of(recipe, new_reward_model(load_shipped("chat")[0]))
+    assert set(scores) == {
+        name + which for name in ("accuracy", "ceiling") for which in ("", "_new", "_met")
+    }
+    _, new, met = asked
+    assert len(new) == len(met) == 6
+    assert not trained_on & set(new) and trained_on >= set(met)
+    assert all(request.constraints() == ["person", "thing", "place"] for request in met)
 
 
 def test_a_policy_ships_as_an_adapter(few, tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from damaged_files import damaged_files
 
 from aigc_lab.data.conversation_files import ConversationFileError, load_conversations
 from aigc_lab.data.download import find_data
@@ -76,15 +77,7 @@ def test_errors_name_file_and_line(tmp_path, text, line, words):
         load_conversations(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "the file is empty"),
-        (b"[]", "the file is empty"),
-        (b"[" + json.dumps(ALPACA).encode(), "cut short"),
-        ('{"instruction": "caf\u00e9"}'.encode("latin-1"), "not UTF-8 .byte 20."),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), damaged_files(ALPACA, "instruction"))
 def test_other_damage(tmp_path, content, words):
     path = tmp_path / "talks.json"
     path.write_bytes(content)

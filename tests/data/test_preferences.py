@@ -4,6 +4,7 @@ import json
 import warnings
 
 import pytest
+from damaged_files import damaged_files
 
 from aigc_lab.data.chat import ConversationError
 from aigc_lab.data.download import find_data
@@ -115,16 +116,7 @@ def test_errors_name_file_and_line(tmp_path, text, line, words):
         load_preferences(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "the file is empty"),
-        (b" \n\n", "the file is empty"),
-        (b"[]", "the file is empty"),
-        (b"[" + json.dumps(STANDARD).encode(), "cut short"),
-        ('{"prompt": "caf\u00e9"}'.encode("latin-1"), "not UTF-8 .byte 15."),
-    ],
-)
+@pytest.mark.parametrize(("content", "words"), damaged_files(STANDARD, "prompt"))
 def test_other_damage(tmp_path, content, words):
     path = tmp_path / "pairs.json"
     path.write_bytes(content)
