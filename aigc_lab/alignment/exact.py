@@ -63,17 +63,25 @@ def priced(policy: np.ndarray, ref: np.ndarray, rewards: np.ndarray, beta: float
 
 
 def draw_votes(
-    ref: np.ndarray, rewards: np.ndarray, n_pairs: int, rng: np.random.Generator
+    ref: np.ndarray, rewards: np.ndarray, n_votes: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Votes of a labeller with these rewards on pairs from the reference: `(n, 2)`.
+    """Votes of a labeller with these rewards on pairs from the reference: `(n_votes, 2)`.
 
-    Each row holds the numbers of the chosen reply and of the rejected one. Pairs of a reply with
-    itself are left out, so n is below `n_pairs`.
+    Each row holds the numbers of the chosen reply and of the rejected one. A pair of a reply with
+    itself is drawn again.
+
+    Raises:
+        ValueError: a reference that always says the same.
     """
-    pairs = rng.choice(len(ref), size=(n_pairs, 2), p=ref)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    if (ref > 0).sum() < 2:
+        raise ValueError(f"ref={ref} has only one reply: there are no pairs to vote on")
+    pairs = np.empty((0, 2), dtype=int)
+    while len(pairs) < n_votes:
+        drawn = rng.choice(len(ref), size=(n_votes, 2), p=ref)
+        pairs = np.concatenate([pairs, drawn[drawn[:, 0] != drawn[:, 1]]])
+    pairs = pairs[:n_votes]
     first, second = rewards[pairs].T
-    is_first = rng.random(len(pairs)) < 1 / (1 + np.exp(second - first))  # Bradley-Terry
+    is_first = rng.random(n_votes) < 1 / (1 + np.exp(second - first))  # Bradley-Terry
     return np.where(is_first[:, None], pairs, pairs[:, ::-1])
 
 

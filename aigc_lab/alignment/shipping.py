@@ -98,18 +98,19 @@ def scores_of(recipe: AlignedRecipe, model: nn.Module) -> dict[str, Any]:
             scores["accuracy" + which] = expected_accuracy(model, tokenizer, pairs, recipe.labeller)
             scores["ceiling" + which] = bayes_ceiling(pairs, recipe.labeller)
         return scores
-    prompts = new_prompts(recipe, N_HELD_OUT)
+    # The same for all of them: what DPO's votes are about, the reward model's are about, too.
+    prompts = new_prompts(recipe, N_HELD_OUT, aligned_recipe("dpo", recipe.preset))
     judged = judge_policy(model, before, tokenizer, prompts, seed=1)
     # Another seed: with the same one both would begin with the same words by chance.
     return policy_scores(judged, judge_policy(before, before, tokenizer, prompts, seed=2))
 
 
-def new_prompts(recipe: AlignedRecipe, n: int) -> list[StoryPrompt]:
-    """Requests for stories that ask for what no request in a recipe's training asked for.
+def new_prompts(recipe: AlignedRecipe, n: int, *others: AlignedRecipe) -> list[StoryPrompt]:
+    """Requests for stories that ask for what no request in the recipes' training asked for.
 
     Another seed would not be enough: there are only so many ways to ask for little.
     """
-    seen = {prompt.request for prompt in _trained_on(recipe)}
+    seen = {prompt.request for one in (recipe, *others) for prompt in _trained_on(one)}
     found: list[StoryPrompt] = []
     for start in itertools.count(step=n):
         more = story_prompts(HELD_OUT, n, start)

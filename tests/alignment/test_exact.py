@@ -63,7 +63,7 @@ def test_nothing_lies_above_the_frontier():
 def test_votes_follow_bradley_and_terry():
     ref, rewards, rng = make_problem(4, n=3)
     votes = draw_votes(ref, rewards, 60_000, rng)
-    assert (votes[:, 0] != votes[:, 1]).all()
+    assert votes.shape == (60_000, 2) and (votes[:, 0] != votes[:, 1]).all()
     for a, b in ((0, 1), (0, 2), (1, 2)):
         wins, losses = ((votes == pair).all(1).sum() for pair in ((a, b), (b, a)))
         expected = 1 / (1 + np.exp(rewards[b] - rewards[a]))
@@ -92,3 +92,5 @@ def test_bad_arguments_are_named():
         best_policy(2 * ref, rewards, 1)
     with pytest.raises(ValueError, match="no votes"):
         fit_votes(np.empty((0, 2), dtype=int), ref, DPOSettings())
+    with pytest.raises(ValueError, match="only one reply"):
+        draw_votes(np.array([0.0, 1.0]), np.zeros(2), 5, np.random.default_rng(0))

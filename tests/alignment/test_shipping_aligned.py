@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aigc_lab.alignment import seeds, shipping
+from aigc_lab.alignment.judging import judge_policy
 from aigc_lab.alignment.labellers import sample_pairs
 from aigc_lab.alignment.making import run_aligned
 from aigc_lab.alignment.recipes import aligned_recipe
@@ -29,7 +30,7 @@ def few(monkeypatch, tmp_path):
     """Few prompts to judge on, and the folder of shipped models with "chat" in it."""
     for name, value in {"N_HELD_OUT": 6, "N_PAIRS": 6, "N_SUMS": 3, "N_TRIES": 8}.items():
         monkeypatch.setattr(shipping, name, value)
-    monkeypatch.setattr(shipping, "aligned_recipe", lambda name: short(name))
+    monkeypatch.setattr(shipping, "aligned_recipe", lambda name, preset="full": short(name))
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "chat").symlink_to(FOLDER / "chat")
@@ -65,6 +66,24 @@ def test_a_reward_model_is_judged_on_requests_of_three_kinds(few, monkeypatch):
     assert len(new) == len(met) == 6
     assert not trained_on & set(new) and trained_on >= set(met)
     assert all(request.constraints() == ["person", "thing", "place"] for request in met)
+
+
+def test_policies_are_judged_on_requests_that_are_new_to_all_of_them(few, monkeypatch):
+    asked = []
+
+    def note(policy, ref_model, tokenizer, prompts, seed):
+        asked.append([prompt.request for prompt in prompts])
+        return judge_policy(policy, ref_model, tokenizer, prompts, seed)
+
+    monkeypatch.setattr(shipping, "judge_policy", note)
+    monkeypatch.setattr(shipping, "aligned_recipe", lambda name, preset: voted)
+    voted = dataclasses.replace(short("dpo"), n_pairs=400)
+    chat = load_shipped("chat")[0]
+    for recipe in (voted, short("ppo")):
+        shipping.scores_of(recipe, chat)
+    trained_on = {p.request for p in story_prompts(voted.world, 400)}
+    assert asked[0] == asked[1] == asked[2] == asked[3] and len(asked[0]) == 6
+    assert not trained_on & set(asked[0])
 
 
 def test_a_policy_ships_as_an_adapter(few, tmp_path):
