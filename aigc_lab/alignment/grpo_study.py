@@ -14,18 +14,19 @@ import torch
 
 from aigc_lab.alignment.grpo import GRPOSettings, grpo_step
 from aigc_lab.alignment.making import lora_optimizer, with_lora
-from aigc_lab.alignment.rollout import checked_scores
+from aigc_lab.alignment.rollout import Samples, checked_scores
 from aigc_lab.alignment.verifiable import (
     EARLY_QUESTIONS,
     SHORT_SUMS,
     STORIES,
     STORIES_OF_ANY_LENGTH,
     Checked,
+    does_task,
     try_task,
 )
 from aigc_lab.data.tiny_world import WorldSettings
 from aigc_lab.data.tiny_world.conversations import Conversations
-from aigc_lab.data.tiny_world.tasks import Unknowable
+from aigc_lab.data.tiny_world.tasks import DECLINES, Unknowable
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.evaluation.chat_probes import chat_scores, prompts_of
 from aigc_lab.evaluation.pass_at_k import mean_pass_at_k
@@ -109,7 +110,9 @@ def judge_tries(
         "pass": pass@k for k = 1 to `n_tries`; "greedy": share of right replies of the likeliest
         tokens; "length" of the samples in tokens, and "length_right" and "length_wrong"; "counts":
         for each number of right replies, 0 to `n_tries`, the share of prompts that have so many. Of
-        `EARLY_QUESTIONS` also "declined", as of `share_declined`.
+        `EARLY_QUESTIONS` also "declined", as of `share_declined`, and of the likeliest answers
+        "kinds", for each kind of question how many are right and of how many, and "says", the
+        shares of those that decline and of those that say yes.
     """
     prompts, chance = task.prompts(study.n_test, 0, True), torch.Generator().manual_seed(1)
     samples = try_task(task, policy, tokenizer, prompts, study.n_tries, generator=chance)
@@ -119,19 +122,30 @@ def judge_tries(
     greedy = try_task(task, policy, tokenizer, prompts, 1, temperature=1e-4, generator=chance)
     counts = torch.bincount(by_prompt.sum(1), minlength=study.n_tries + 1) / study.n_test
     lengths = samples.batch.reply_mask.sum(1).float()
-    return {
+    found = {
         "pass": [round(mean_pass_at_k(by_prompt, k), 4) for k in range(1, study.n_tries + 1)],
         "greedy": task.reward(greedy).mean().item(),
         "length": lengths.mean().item(),
         "length_right": lengths[right].mean().item() if right.any() else None,
         "length_wrong": lengths[~right].mean().item() if not right.all() else None,
         "counts": counts.tolist(),
-        **(
-            {"declined": share_declined(study, policy, tokenizer)}
-            if task is EARLY_QUESTIONS
-            else {}
-        ),
     }
+    if task is EARLY_QUESTIONS:
+        found |= _of_questions(greedy) | {"declined": share_declined(study, policy, tokenizer)}
+    return found
+
+
+def _of_questions(samples: Samples) -> dict[str, Any]:
+    """What `judge_tries` says of kinds of questions and of kinds of answers."""
+    kinds: dict[str, list[int]] = {}
+    for prompt, is_right in zip(samples.prompts, does_task(samples).tolist(), strict=True):
+        counts = kinds.setdefault(prompt.task.question.kind, [0, 0])
+        counts[0] += int(is_right)
+        counts[1] += 1
+    texts = [text.strip() for text in samples.texts]
+    declines, yes = (text in DECLINES for text in texts), (t.startswith("Yes") for t in texts)
+    says = {"declines": sum(declines) / len(texts), "yes": sum(yes) / len(texts)}
+    return {"kinds": kinds, "says": says}
 
 
 def share_declined(study: GRPOStudy, policy: GPT, tokenizer: Tokenizer) -> float:

@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
+
 from aigc_lab.alignment.grpo_study import TASKS, WAYS, GRPOStudy, load_results, run
 
 TINY = GRPOStudy(
@@ -25,6 +27,10 @@ def test_a_tiny_study(tmp_path):
     for name, numbers in runs.items():
         assert 0 <= numbers.get("declined", 0) <= 1
         assert ("declined" in numbers) == name.startswith("questions")
+        if "kinds" in numbers:
+            right, n = np.sum(list(numbers["kinds"].values()), axis=0)
+            assert n == TINY.n_test and abs(right / n - numbers["greedy"]) < 1e-6
+            assert 0 <= numbers["says"]["declines"] + numbers["says"]["yes"] <= 1
         one, both = numbers["pass"]
         assert 0 <= one <= both <= 1 and abs(sum(numbers["counts"]) - 1) < 1e-6
         share = sum(i * p for i, p in enumerate(numbers["counts"])) / TINY.n_tries
