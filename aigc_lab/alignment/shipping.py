@@ -4,11 +4,9 @@ python -m aigc_lab.alignment.shipping reward          # from runs/reward-full
 """
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 from torch import nn
 
@@ -32,11 +30,13 @@ from aigc_lab.models.gpt import GPT
 from aigc_lab.models.lora import lora_layers
 from aigc_lab.models.shipped import FOLDER, load_shipped, save_shipped
 from aigc_lab.models.shipped_adapter import save_shipped_adapter
+from aigc_lab.training.commands import ship_command
 from aigc_lab.training.run_folder import read_log
 
 HELD_OUT = WorldSettings(seed=1)
 N_HELD_OUT, N_PAIRS = 1000, 3000  # prompts for a policy, and for a reward model
 N_SUMS, N_TRIES = 200, 16
+ALL = ["person", "thing", "place"]  # that a request can ask for
 
 
 def ship(name: str, run: str | Path, folder: str | Path = FOLDER) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def scores_of(recipe: AlignedRecipe, model: nn.Module) -> dict[str, Any]:
         drawn = {
             "": story_prompts(HELD_OUT, N_PAIRS),
             "_new": new_prompts(recipe, N_PAIRS),
-            "_met": [prompt for prompt in _trained_on(recipe) if _asks_for_all(prompt)][:N_PAIRS],
+            "_met": [p for p in _trained_on(recipe) if p.request.constraints() == ALL][:N_PAIRS],
         }
         scores = {}
         for which, prompts in drawn.items():
@@ -119,12 +119,6 @@ def new_prompts(recipe: AlignedRecipe, n: int, *others: AlignedRecipe) -> list[S
             return found[:n]
 
 
-def _asks_for_all(prompt: StoryPrompt) -> bool:
-    """Whether a request names a person, a thing and a place."""
-    request = prompt.request
-    return bool(request.person and request.thing and request.place)
-
-
 def _trained_on(recipe: AlignedRecipe) -> list[StoryPrompt]:
     return story_prompts(recipe.world, recipe.n_requests)
 
@@ -138,18 +132,9 @@ def sum_scores(policy: GPT, tokenizer: Tokenizer) -> dict[str, float]:
     return found | {"length": samples.batch.reply_mask.sum(1).float().mean().item()}
 
 
-@click.command()
-@click.argument("name", metavar="RECIPE", type=click.Choice(list(ALIGNED)))
-@click.option("--run", type=click.Path(path_type=Path), help="By default runs/RECIPE-full.")
-def main(name: str, run: Path | None) -> None:
-    """Judge the model of a finished run of RECIPE and put it among the book's weights."""
-    torch.set_num_threads(1)
-    try:
-        scores = ship(name, run or Path("runs") / f"{name}-full")
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(scores, indent=1))
+main = ship_command(ship, ALIGNED)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main(prog_name="python -m aigc_lab.alignment.shipping")

@@ -22,8 +22,7 @@ from aigc_lab.data.tiny_world.questions import all_questions, question_texts
 from aigc_lab.data.tiny_world.requests import NUMBERS, StoryRequest, read_scene
 from aigc_lab.data.tiny_world.speaking import Drawing
 from aigc_lab.data.tiny_world.story import tell
-from aigc_lab.data.tiny_world.sums import judge_sum
-from aigc_lab.data.tiny_world.tasks import Asked
+from aigc_lab.data.tiny_world.tasks import Asked, Sum
 from aigc_lab.data.tokenizer import Tokenizer
 from aigc_lab.models.gpt import GPT
 
@@ -43,6 +42,11 @@ class SumPrompt:
     def messages(self) -> list[Message]:
         """The conversation up to where the assistant replies."""
         return [("system", self.system), ("user", self.text)]
+
+    @property
+    def task(self) -> Sum:
+        """What judges any reply."""
+        return Sum(self.a, self.b)
 
 
 def sum_prompts(
@@ -131,28 +135,19 @@ def repeated(prompts: Sequence[AnyPrompt], group_size: int) -> list[AnyPrompt]:
 # ------------------------------------------------------------------------------------------- rules
 
 
-def is_right(samples: Samples) -> torch.Tensor:
-    """1 for each reply that ended and whose last number is the right result, else 0: `(B,)`."""
-    right = [
-        judge_sum(prompt.a, prompt.b, text).is_right
-        for prompt, text in zip(samples.prompts, samples.texts, strict=True)
-    ]
-    return (torch.tensor(right) & samples.has_ended).float()
-
-
-def is_right_and_short(samples: Samples) -> torch.Tensor:
-    """1 for each reply that is the right result and nothing else, else 0: `(B,)`."""
-    short = [bool(re.fullmatch(r"\d+\.?", text.strip())) for text in samples.texts]
-    return is_right(samples) * torch.tensor(short).float()
-
-
 def does_task(samples: Samples) -> torch.Tensor:
-    """1 for each reply that ended and does what its `TaskPrompt` asks for, else 0: `(B,)`."""
+    """1 for each reply that ended and does what its prompt's `task` asks for, else 0: `(B,)`."""
     done = [
         prompt.task.judge(text).is_right
         for prompt, text in zip(samples.prompts, samples.texts, strict=True)
     ]
     return (torch.tensor(done) & samples.has_ended).float()
+
+
+def is_right_and_short(samples: Samples) -> torch.Tensor:
+    """1 for each reply that is the right result and nothing else, else 0: `(B,)`."""
+    short = [bool(re.fullmatch(r"\d+\.?", text.strip())) for text in samples.texts]
+    return does_task(samples) * torch.tensor(short).float()
 
 
 def tells_soundly(samples: Samples) -> torch.Tensor:

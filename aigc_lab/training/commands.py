@@ -1,5 +1,6 @@
 """The command line of training: `python -m aigc_lab train --help`."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,29 @@ def in_folder(
         raise SystemExit(130) from None  # as shells report Ctrl-C
     except (OSError, ValueError, FloatingPointError, MemoryError, ShippedModelError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def ship_command(
+    ship: Callable[[str, Path], dict[str, Any]], names: Iterable[str]
+) -> click.Command:
+    """The command line that puts the model of a finished run among the book's weights.
+
+    Args:
+        ship: judges the model of a recipe's run and writes it; returns its scores.
+        names: of the recipes.
+    """
+
+    @click.command(help="Judge the model of a finished run of RECIPE and put it among the weights.")
+    @click.argument("name", metavar="RECIPE", type=click.Choice(list(names)))
+    @click.option("--run", type=click.Path(path_type=Path), help="By default runs/RECIPE-full.")
+    def main(name: str, run: Path | None) -> None:
+        try:
+            scores = ship(name, run or Path("runs") / f"{name}-full")
+        except (OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(json.dumps(scores, indent=1))
+
+    return main
 
 
 @click.command("train")

@@ -3,11 +3,9 @@
 python -m aigc_lab.training.shipping base             # from runs/base-full
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import click
 from torch import nn
 
 from aigc_lab.data.sentence_batches import Vocabularies
@@ -27,6 +25,7 @@ from aigc_lab.evaluation.world_probes import (
     write_stories,
 )
 from aigc_lab.models.shipped import FOLDER, save_shipped
+from aigc_lab.training.commands import ship_command
 from aigc_lab.training.making_data import Data
 from aigc_lab.training.recipe_data import (
     ConversationData,
@@ -147,16 +146,7 @@ def _translator_scores(model: nn.Module, vocabularies: Vocabularies) -> dict[str
     }
 
 
-@click.command()
-@click.argument("name", metavar="RECIPE", type=click.Choice(list(RECIPES)))
-@click.option("--run", type=click.Path(path_type=Path), help="By default runs/RECIPE-full.")
-def main(name: str, run: Path | None) -> None:
-    """Probe the model of a finished run of RECIPE and put it among the book's weights."""
-    try:
-        scores = ship(name, run or Path("runs") / f"{name}-full")
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(scores, indent=1))
+main = ship_command(ship, RECIPES)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from aigc_lab.alignment.verifiable import (
     SumPrompt,
     TaskPrompt,
     does_task,
-    is_right,
     is_right_and_short,
     question_prompts,
     repeated,
@@ -38,7 +37,7 @@ def samples_of(texts, ended=None):
 
 def test_only_a_right_result_that_ended_is_rewarded():
     texts = ["85.", "37 + 48 = 85.", "85. Or 75.", "75.", "", "85."]
-    found = is_right(samples_of(texts, [True] * 5 + [False]))
+    found = does_task(samples_of(texts, [True] * 5 + [False]))
     assert found.tolist() == [1, 1, 0, 0, 0, 0]
 
 
